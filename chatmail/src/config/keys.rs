@@ -1,0 +1,152 @@
+//! The keys of `chatmail.ini`: name, type, default and documentation in one place each.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Value, Words};
+use super::{ConfigError, Key, Source};
+use crate::address::Domain;
+
+macro_rules! keys {
+    ($( $( #[doc = $doc:literal] )+ $name:ident: $type:ty = $default:expr; )+) => {
+        /// Everything that `chatmail.ini` says, with defaults filled in.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $( $( #[doc = $doc] )+ pub $name: $type, )+
+        }
+
+        /// All keys, in the order of their documentation.
+        pub static KEYS: &[Key] = &[
+            $( Key {
+                name: stringify!($name),
+                default: $default,
+                documentation: &[$( $doc ),+],
+                allowed: <$type as Value>::ALLOWED,
+            }, )+
+        ];
+
+        impl Config {
+            pub(super) fn from_source(source: &Source<'_>) -> Result<Self, ConfigError> {
+                Ok(Self { $( $name: source.value(stringify!($name), $default)?, )+ })
+            }
+        }
+    };
+}
+
+keys! {
+    /// The domain of the relay's addresses. An IPv4 address makes them `name@[a.b.c.d]`.
+    mail_domain: Domain = None;
+
+    /// Messages an account may send in a minute, sustained; a message counts once however many
+    /// recipients it has.
+    max_user_send_per_minute: Positive = Some("60");
+    /// Messages an account may send at once before the sustained rate applies.
+    max_user_send_burst_size: Positive = Some("10");
+    /// Recipients an account may address in a minute, counted over all its messages; also the
+    /// most it may address at once.
+    max_user_recipients_per_minute: Positive = Some("2000");
+    /// Accounts, for example bots, that no sending rate limits.
+    unlimited_senders: AddressList = Some("");
+    /// Accounts that may send cleartext mail.
+    passthrough_senders: AddressList = Some("");
+    /// Recipients, or domains written `@example.org`, that accounts may send cleartext mail to.
+    passthrough_recipients: AddressList = Some("");
+    /// Whether outgoing messages keep only the headers that a chat client needs, and no display
+    /// names.
+    outgoing_strict_headers: bool = Some("false");
+
+    /// The size a mailbox may grow to.
+    max_mailbox_size: ByteSize = Some("500M");
+    /// The largest message in bytes, headers included.
+    max_message_size: ByteSize = Some("31457280");
+    /// Days after which a message is deleted.
+    delete_mails_after: u32 = Some("20");
+    /// Days after which a message over 200 000 bytes is deleted once it was seen.
+    delete_large_after: u32 = Some("7");
+    /// Days without a login after which an account is deleted.
+    delete_inactive_users_after: u32 = Some("90");
+
+    /// The shortest name (the part before the `@`) that a new account may have.
+    username_min_length: Positive = Some("9");
+    /// The longest name that a new account may have, at most 64.
+    username_max_length: Positive = Some("9");
+    /// The shortest password that a new account may have, in characters.
+    password_min_length: u32 = Some("9");
+    /// Names that nobody can register.
+    reserved_usernames: Words = Some(
+        "abuse admin administrator echo hostmaster mailer-daemon noreply postmaster root security webmaster"
+    );
+    /// While this file exists no account is created.
+    nocreate_file: PathBuf = Some("/etc/chatmail-nocreate");
+    /// Accounts that may be created in a minute, all in all; 0 for no limit.
+    max_creations_per_minute: u32 = Some("600");
+    /// No account is created while the load average of the last minute is above this; 0 for no
+    /// limit.
+    max_load_1m: f64 = Some("5");
+    /// No account is created while less memory than this is available.
+    min_available_memory: ByteSize = Some("200M");
+    /// No account is created while the mailboxes' file system has less free space than this.
+    min_free_disk_space: ByteSize = Some("1G");
+
+    /// The folder that holds a mailbox folder for each address.
+    mailboxes_dir: PathBuf = Some("/home/vmail/mail/{mail_domain}");
+    /// Where classic relays once kept passwords. Read for compatibility, not used.
+    passdb_path: String = Some("/home/vmail/passdb.sqlite");
+    /// The system user and group that own the mailboxes.
+    mail_user: String = Some("vmail");
+
+    /// Where filtermail's milter for submission listens. Postfix runs in a chroot: a unix socket
+    /// must lie below its queue directory. Over TCP a message takes some 40 ms longer.
+    filtermail_listen: Listen = Some("unix:/var/spool/postfix/filtermail/outgoing.sock");
+    /// Where doveauth answers Dovecot's passdb and userdb lookups (a dict socket).
+    doveauth_socket: PathBuf = Some("/run/doveauth/doveauth.socket");
+    /// Where doveauth takes Dovecot's last-login times (a dict socket).
+    lastlogin_socket: PathBuf = Some("/run/chatmail-lastlogin/lastlogin.socket");
+    /// Where doveauth tells the other daemons about accounts (a dict socket).
+    policy_socket: PathBuf = Some("/run/doveauth/policy.socket");
+    /// Where filtermail serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
+    filtermail_metrics: Option<SocketAddr> = Some("127.0.0.1:3905");
+    /// Where doveauth serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
+    doveauth_metrics: Option<SocketAddr> = Some("127.0.0.1:3906");
+
+    /// The port of a classic relay's outgoing filter. Read for compatibility, not used: see
+    /// `filtermail_listen`.
+    filtermail_smtp_port: u16 = Some("10080");
+    /// The port of a classic relay's incoming filter. Read for compatibility, not used.
+    filtermail_smtp_port_incoming: u16 = Some("10081");
+    /// The port where a classic relay's outgoing filter hands mail back to Postfix. Read for
+    /// compatibility, not used.
+    postfix_reinject_port: u16 = Some("10025");
+    /// The port where a classic relay's incoming filter hands mail back to Postfix. Read for
+    /// compatibility, not used.
+    postfix_reinject_port_incoming: u16 = Some("10026");
+
+    /// Whether the relay leaves IPv6 alone.
+    disable_ipv6: bool = Some("false");
+    /// Address for the certificate authority's notices about certificates.
+    acme_email: String = Some("");
+    /// Certificate chain and private key that something else on this machine renews.
+    tls_external_cert_and_key: Option<CertAndKey> = Some("");
+    /// The iroh relay that clients are told of; empty: none, and they use their own default.
+    iroh_relay: String = Some("https://{mail_domain}");
+    /// The unix socket of a classic relay's TURN credentials service.
+    turn_socket_path: PathBuf = Some("/run/chatmail-turn/turn.socket");
+    /// The folder of the operator's own web pages.
+    www_folder: String = Some("");
+    /// The address that mtail listens on; empty: mtail is not run.
+    mtail_address: String = Some("");
+    /// Whether Dovecot writes each IMAP session to files in the mailbox. For debugging only: it
+    /// records what users do.
+    imap_rawlog: bool = Some("false");
+    /// Whether Dovecot offers IMAP COMPRESS.
+    imap_compress: bool = Some("false");
+
+    /// Postal address of the privacy contact, for the privacy policy.
+    privacy_postal: String = Some("");
+    /// Mail address of the privacy contact.
+    privacy_mail: String = Some("");
+    /// Postal address of the data protection officer.
+    privacy_pdo: String = Some("");
+    /// Postal address of the supervisory authority.
+    privacy_supervisor: String = Some("");
+}
