@@ -120,18 +120,27 @@ impl FromStr for Domain {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            return parse_literal(inner).map(Self::literal).ok_or(AddressError::Domain);
+        if let Some(inner) = text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            return parse_literal(inner)
+                .map(Self::literal)
+                .ok_or(AddressError::Domain);
         }
         let label_is_good = |label: &str| {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
         // An all-digits last label would be an IPv4 address without its brackets.
         let numeric_end = |text: &str| {
-            text.rsplit('.').next().is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
+            text.rsplit('.')
+                .next()
+                .is_some_and(|label| label.bytes().all(|b| b.is_ascii_digit()))
         };
         if text.len() <= DOMAIN_MAX && text.split('.').all(label_is_good) && !numeric_end(text) {
             Ok(Self(DomainKind::Name(text.to_ascii_lowercase().into())))
@@ -143,7 +152,9 @@ impl FromStr for Domain {
 
 /// RFC 5321 section 4.1.3, without general address literals.
 fn parse_literal(inner: &str) -> Option<IpAddr> {
-    let tag = inner.get(..5).filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
+    let tag = inner
+        .get(..5)
+        .filter(|tag| tag.eq_ignore_ascii_case("IPv6:"));
     match tag {
         Some(tag) => inner[tag.len()..].parse::<Ipv6Addr>().ok().map(IpAddr::V6),
         None => inner.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
@@ -196,7 +207,10 @@ impl FromStr for Address {
         if local.is_empty() || domain.is_empty() {
             return Err(AddressError::Shape);
         }
-        Ok(Self { local_part: local.parse()?, domain: domain.parse()? })
+        Ok(Self {
+            local_part: local.parse()?,
+            domain: domain.parse()?,
+        })
     }
 }
 
@@ -204,7 +218,9 @@ impl TryFrom<&[u8]> for Address {
     type Error = AddressError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, AddressError> {
-        std::str::from_utf8(bytes).map_err(|_| AddressError::Shape)?.parse()
+        std::str::from_utf8(bytes)
+            .map_err(|_| AddressError::Shape)?
+            .parse()
     }
 }
 
@@ -254,10 +270,26 @@ mod tests {
 
     #[test]
     fn lengths_have_limits() {
-        assert!(format!("{}@x.org", "a".repeat(64)).parse::<Address>().is_ok());
-        assert!(format!("{}@x.org", "a".repeat(65)).parse::<Address>().is_err());
-        assert!(format!("a@{}.org", "x".repeat(64)).parse::<Address>().is_err());
-        assert!(format!("a@{}org", "x.".repeat(126)).parse::<Address>().is_err());
+        assert!(
+            format!("{}@x.org", "a".repeat(64))
+                .parse::<Address>()
+                .is_ok()
+        );
+        assert!(
+            format!("{}@x.org", "a".repeat(65))
+                .parse::<Address>()
+                .is_err()
+        );
+        assert!(
+            format!("a@{}.org", "x".repeat(64))
+                .parse::<Address>()
+                .is_err()
+        );
+        assert!(
+            format!("a@{}org", "x.".repeat(126))
+                .parse::<Address>()
+                .is_err()
+        );
     }
 
     #[rstest]
@@ -265,7 +297,10 @@ mod tests {
     #[case("user@x.org", "user@x.org")]
     #[case("+tag@x.org", "+tag@x.org")]
     fn tags_come_off(#[case] text: &str, #[case] base: &str) {
-        assert_eq!(text.parse::<Address>().unwrap().without_tag().to_string(), base);
+        assert_eq!(
+            text.parse::<Address>().unwrap().without_tag().to_string(),
+            base
+        );
     }
 
     proptest! {

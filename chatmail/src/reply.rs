@@ -25,9 +25,16 @@ impl Reply {
         let text = if text.chars().all(printable) {
             text
         } else {
-            text.chars().map(|c| if printable(c) { c } else { '?' }).collect::<String>().into()
+            text.chars()
+                .map(|c| if printable(c) { c } else { '?' })
+                .collect::<String>()
+                .into()
         };
-        Self { code, enhanced, text }
+        Self {
+            code,
+            enhanced,
+            text,
+        }
     }
 
     /// Whether the client may try the same again later (4yz).

@@ -101,7 +101,10 @@ pub fn parse(text: &str) -> Result<Vec<Entry>, IniError> {
                 };
                 let twin = |entry: &&Entry| entry.section == *section && entry.name == name;
                 if let Some(twin) = entries.iter().find(twin) {
-                    return Err(fail(Problem::DuplicateName { name: name.into(), first: twin.line }));
+                    return Err(fail(Problem::DuplicateName {
+                        name: name.into(),
+                        first: twin.line,
+                    }));
                 }
                 entries.push(Entry {
                     section: (*section).into(),
@@ -136,7 +139,9 @@ fn classify(raw: &str) -> Result<Line<'_>, Problem> {
     if let Some(rest) = line.strip_prefix('[') {
         let bare = rest.split(['#', ';']).next().unwrap_or_default().trim_end();
         // iniconfig takes any other line that begins with `[` for a continuation.
-        return Ok(bare.strip_suffix(']').map_or(Line::Continuation(line), Line::Section));
+        return Ok(bare
+            .strip_suffix(']')
+            .map_or(Line::Continuation(line), Line::Section));
     }
     let (name, value) = match line.split_once('=') {
         Some((name, value)) if !name.contains(':') => (name, value),
@@ -151,7 +156,11 @@ mod tests {
     use rstest::rstest;
 
     fn values(text: &str) -> Vec<(String, String)> {
-        parse(text).unwrap().into_iter().map(|entry| (entry.name, entry.value)).collect()
+        parse(text)
+            .unwrap()
+            .into_iter()
+            .map(|entry| (entry.name, entry.value))
+            .collect()
     }
 
     #[rstest]
@@ -163,8 +172,10 @@ mod tests {
     #[case("[params] # the section\r\na = 1\r\n", &[("a", "1")])]
     #[case("[params]\na = 1\n[2001:db8::1]:25 x\n", &[("a", "1\n[2001:db8::1]:25 x")])]
     fn reads(#[case] text: &str, #[case] expected: &[(&str, &str)]) {
-        let expected: Vec<_> =
-            expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
         assert_eq!(values(text), expected);
     }
 

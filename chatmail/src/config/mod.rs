@@ -61,12 +61,12 @@ pub enum ConfigError {
         allowed: &'static str,
     },
     /// A value that is not allowed.
-    #[error("{path}, line {line}: `{key} = {value}` is not allowed; allowed: {allowed}", path = path.display())]
+    #[error("{path}, {place}: `{key} = {value}` is not allowed; allowed: {allowed}", path = path.display(), place = place(*line))]
     BadValue {
         /// The file.
         path: PathBuf,
-        /// The line of the key, counted from 1; 0 when a default is at odds with another key.
-        line: usize,
+        /// The line of the key, counted from 1; none when a default is at odds with another key.
+        line: Option<usize>,
         /// The key.
         key: &'static str,
         /// What stands there.
@@ -74,6 +74,10 @@ pub enum ConfigError {
         /// What may be written.
         allowed: String,
     },
+}
+
+fn place(line: Option<usize>) -> String {
+    line.map_or_else(|| "by default".into(), |line| format!("line {line}"))
 }
 
 /// Something in the file that is probably a mistake but stops nothing.
@@ -91,7 +95,13 @@ pub struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}, line {}: unknown key `{}`", self.path.display(), self.line, self.key)?;
+        write!(
+            out,
+            "{}, line {}: unknown key `{}`",
+            self.path.display(),
+            self.line,
+            self.key
+        )?;
         match self.similar {
             Some(similar) => write!(out, " is ignored; did you mean `{similar}`?"),
             None => write!(out, " is ignored"),
@@ -105,8 +115,10 @@ impl Config {
     /// # Errors
     /// An unreadable file, a broken line, a missing `mail_domain` or a value that is not allowed.
     pub fn load(path: &Path) -> Result<(Self, Vec<Warning>), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
         Self::parse(&text, path)
     }
 
@@ -115,8 +127,10 @@ impl Config {
     /// # Errors
     /// As [`Config::load`], but for reading the file.
     pub fn parse(text: &str, path: &Path) -> Result<(Self, Vec<Warning>), ConfigError> {
-        let entries = ini::parse(text)
-            .map_err(|source| ConfigError::Syntax { path: path.into(), source })?;
+        let entries = ini::parse(text).map_err(|source| ConfigError::Syntax {
+            path: path.into(),
+            source,
+        })?;
         let warnings = entries
             .iter()
             .filter(|entry| entry.section == "params")
@@ -137,7 +151,10 @@ impl Config {
     /// What no single key can say.
     fn check(&self, source: &Source<'_>) -> Result<(), ConfigError> {
         let longest = u32::try_from(crate::address::LOCAL_PART_MAX).unwrap_or(u32::MAX);
-        let (min, max) = (self.username_min_length.get(), self.username_max_length.get());
+        let (min, max) = (
+            self.username_min_length.get(),
+            self.username_max_length.get(),
+        );
         if max > longest {
             return Err(source.bad_value("username_max_length", format!("1 to {longest}")));
         }
@@ -187,9 +204,15 @@ impl<'a> Source<'a> {
             .filter(|entry| entry.section == "params")
             .map(|entry| (entry.name.clone(), entry))
             .collect();
-        let mail_domain =
-            entries.get("mail_domain").map(|entry| entry.value.clone()).unwrap_or_default();
-        Self { path, entries, mail_domain }
+        let mail_domain = entries
+            .get("mail_domain")
+            .map(|entry| entry.value.clone())
+            .unwrap_or_default();
+        Self {
+            path,
+            entries,
+            mail_domain,
+        }
     }
 
     /// The value of a key, or else its default, in which `{mail_domain}` stands for that key's text.
@@ -211,10 +234,14 @@ impl<'a> Source<'a> {
 
     fn bad_value(&self, key: &'static str, allowed: String) -> ConfigError {
         let entry = self.entries.get(key);
-        let default = || KEYS.iter().find(|known| known.name == key).and_then(|key| key.default);
+        let default = || {
+            KEYS.iter()
+                .find(|known| known.name == key)
+                .and_then(|key| key.default)
+        };
         ConfigError::BadValue {
             path: self.path.into(),
-            line: entry.map_or(0, |entry| entry.line),
+            line: entry.map(|entry| entry.line),
             key,
             value: entry.map_or_else(
                 || default().unwrap_or_default().to_owned(),
@@ -252,7 +279,10 @@ mod tests {
         assert_eq!(config.max_load_1m, 5.0);
         assert_eq!(config.min_available_memory.bytes(), 200 << 20);
         assert_eq!(config.min_free_disk_space.bytes(), 1 << 30);
-        assert_eq!(config.mailboxes_dir, Path::new("/home/vmail/mail/chat.example"));
+        assert_eq!(
+            config.mailboxes_dir,
+            Path::new("/home/vmail/mail/chat.example")
+        );
         assert_eq!(config.iroh_relay, "https://chat.example");
     }
 
@@ -260,28 +290,62 @@ mod tests {
     fn an_ipv4_mail_domain_means_address_literals() {
         let (config, _) = parse("[params]\nmail_domain = 192.0.2.1\n").unwrap();
         assert_eq!(config.mail_domain.as_str(), "[192.0.2.1]");
-        assert_eq!(config.mailboxes_dir, Path::new("/home/vmail/mail/192.0.2.1"));
+        assert_eq!(
+            config.mailboxes_dir,
+            Path::new("/home/vmail/mail/192.0.2.1")
+        );
     }
 
     #[test]
     fn unknown_keys_are_named_with_their_likely_meaning() {
         let text = "[params]\nmail_domain = x.org\nmax_mesage_size = 1\nzzz = 1\n[other]\nx = 1\n";
-        let shown: Vec<_> = parse(text).unwrap().1.iter().map(Warning::to_string).collect();
-        assert_eq!(shown, [
-            "chatmail.ini, line 3: unknown key `max_mesage_size` is ignored; did you mean `max_message_size`?",
-            "chatmail.ini, line 4: unknown key `zzz` is ignored",
-        ]);
+        let shown: Vec<_> = parse(text)
+            .unwrap()
+            .1
+            .iter()
+            .map(Warning::to_string)
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "chatmail.ini, line 3: unknown key `max_mesage_size` is ignored; did you mean `max_message_size`?",
+                "chatmail.ini, line 4: unknown key `zzz` is ignored",
+            ]
+        );
     }
 
     #[rstest]
-    #[case("", "chatmail.ini: `mail_domain` is missing from [params]; allowed: a domain name, or an IPv4 address for [a.b.c.d] addresses")]
-    #[case("mail_domain = x.org\nmax_message_size = big", "chatmail.ini, line 3: `max_message_size = big` is not allowed; allowed: a number of bytes, optionally with k, M, G or T (powers of 1024)")]
-    #[case("mail_domain = x.org\nusername_min_length = 10", "chatmail.ini, line 3: `username_min_length = 10` is not allowed; allowed: 1 to username_max_length (9)")]
-    #[case("mail_domain = x.org\nusername_max_length = 65", "chatmail.ini, line 3: `username_max_length = 65` is not allowed; allowed: 1 to 64")]
-    #[case("mail_domain = x.org\nusername_max_length = 8", "chatmail.ini, line 0: `username_min_length = 9` is not allowed; allowed: 1 to username_max_length (8)")]
-    #[case("mail_domain = x.org\nmail_domain = y.org", "chatmail.ini: line 3: `mail_domain` was given before, on line 2; keep one of them")]
+    #[case(
+        "",
+        "chatmail.ini: `mail_domain` is missing from [params]; allowed: a domain name, or an IPv4 address for [a.b.c.d] addresses"
+    )]
+    #[case(
+        "mail_domain = x.org\nmax_message_size = big",
+        "chatmail.ini, line 3: `max_message_size = big` is not allowed; allowed: a number of bytes, optionally with k, M, G or T (powers of 1024)"
+    )]
+    #[case(
+        "mail_domain = x.org\nusername_min_length = 10",
+        "chatmail.ini, line 3: `username_min_length = 10` is not allowed; allowed: 1 to username_max_length (9)"
+    )]
+    #[case(
+        "mail_domain = x.org\nusername_max_length = 65",
+        "chatmail.ini, line 3: `username_max_length = 65` is not allowed; allowed: 1 to 64"
+    )]
+    #[case(
+        "mail_domain = x.org\nusername_max_length = 8",
+        "chatmail.ini, by default: `username_min_length = 9` is not allowed; allowed: 1 to username_max_length (8)"
+    )]
+    #[case(
+        "mail_domain = x.org\nmail_domain = y.org",
+        "chatmail.ini: line 3: `mail_domain` was given before, on line 2; keep one of them"
+    )]
     fn errors_name_file_line_and_key(#[case] body: &str, #[case] message: &str) {
-        assert_eq!(parse(&format!("[params]\n{body}\n")).unwrap_err().to_string(), message);
+        assert_eq!(
+            parse(&format!("[params]\n{body}\n"))
+                .unwrap_err()
+                .to_string(),
+            message
+        );
     }
 
     #[test]

@@ -34,7 +34,8 @@ impl fmt::Display for ByteSize {
 }
 
 impl Value for ByteSize {
-    const ALLOWED: &'static str = "a number of bytes, optionally with k, M, G or T (powers of 1024)";
+    const ALLOWED: &'static str =
+        "a number of bytes, optionally with k, M, G or T (powers of 1024)";
 
     fn read(text: &str) -> Option<Self> {
         let upper = text.to_ascii_uppercase();
@@ -55,7 +56,10 @@ impl Value for ByteSize {
 
 /// Digits only: Rust's own parser would take a `+` as well.
 fn read_digits<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 impl Value for u32 {
@@ -103,7 +107,9 @@ impl Value for f64 {
     const ALLOWED: &'static str = "a number such as 5 or 0.75, not negative";
 
     fn read(text: &str) -> Option<Self> {
-        text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)
+        text.parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite() && *number >= 0.0)
     }
 }
 
@@ -179,7 +185,8 @@ impl AddressList {
 }
 
 impl Value for AddressList {
-    const ALLOWED: &'static str = "addresses, or domains written @example.org, separated by white space";
+    const ALLOWED: &'static str =
+        "addresses, or domains written @example.org, separated by white space";
 
     fn read(text: &str) -> Option<Self> {
         let mut list = Self::default();
@@ -227,7 +234,11 @@ impl<T: Value> Value for Option<T> {
     const ALLOWED: &'static str = T::ALLOWED;
 
     fn read(text: &str) -> Option<Self> {
-        if text.is_empty() { Some(None) } else { T::read(text).map(Some) }
+        if text.is_empty() {
+            Some(None)
+        } else {
+            T::read(text).map(Some)
+        }
     }
 }
 
@@ -295,7 +306,10 @@ mod tests {
     #[test]
     fn listen_addresses() {
         assert_eq!(Listen::read("/run/x").unwrap().to_string(), "unix:/run/x");
-        assert_eq!(Listen::read("inet:[::1]:25").unwrap().to_string(), "inet:[::1]:25");
+        assert_eq!(
+            Listen::read("inet:[::1]:25").unwrap().to_string(),
+            "inet:[::1]:25"
+        );
         assert!(Listen::read("inet:25").is_none());
         assert!(Listen::read("unix:run/x").is_none());
     }

@@ -1,0 +1,83 @@
+//! Start and end of a daemon: readiness, signals, the drain, exit statuses.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// How long a daemon goes on with work it has begun once it was told to stop.
+///
+/// Below Postfix's and Dovecot's patience of 30 s and systemd's of 90 s.
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How a daemon ended, as its exit status; the numbers are those of sysexits(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It was told to stop and stopped.
+    Stopped,
+    /// Something failed that should not: see the log.
+    Failure,
+    /// A socket or port could not be had, or the system refused something else at the start.
+    System,
+    /// The configuration cannot be used.
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Stopped => 0,
+            Exit::Failure => 70,
+            Exit::System => 71,
+            Exit::Configuration => 78,
+        })
+    }
+}
+
+/// The signals that tell a daemon to stop: `SIGTERM` and, at a terminal, `SIGINT`.
+///
+/// Made before [`notify_ready`], so that a signal which comes early is not lost.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Takes the signals over from their default action.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the first of them.
+    pub async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Tells systemd, when it started us, that requests are answered from now on.
+pub fn notify_ready() {
+    notify(NotifyState::Ready);
+}
+
+/// Tells systemd that no new work is taken.
+pub fn notify_stopping() {
+    notify(NotifyState::Stopping);
+}
+
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!("systemd was not told of a change of state: {error}");
+    }
+}

@@ -1,0 +1,109 @@
+//! Listening sockets.
+//!
+//! Dovecot opens a dict connection for each operation, and a full backlog fails a login or a
+//! delivery; so the backlog is as deep as the kernel allows.
+
+use std::fs::Permissions;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096 by
+/// default).
+const BACKLOG: u32 = 4096;
+
+/// Listens on a unix socket with these permission bits.
+///
+/// A socket file that no process listens on, as a killed daemon leaves it, is replaced. The new
+/// one gets its permissions before anybody can connect.
+///
+/// # Errors
+/// [`io::ErrorKind::AddrInUse`] when a process listens there or when the path holds something
+/// that is not a socket; else what the system says, for example about a missing folder.
+pub fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    remove_stale(path)?;
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    // Before `listen` a connection is refused, so nobody gets in with other permissions.
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let in_use = |what: &str| {
+        io::Error::new(
+            io::ErrorKind::AddrInUse,
+            format!("{} {what}", path.display()),
+        )
+    };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if !found.file_type().is_socket() => Err(in_use("is there and is not a socket")),
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => Err(in_use("is in use by another process")),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// Listens on a TCP address.
+///
+/// # Errors
+/// What the system says, for example that the port is taken.
+pub fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let first = unix(&path, 0o660).unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o660
+        );
+        assert_eq!(
+            unix(&path, 0o660).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        drop(first);
+        unix(&path, 0o600).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_in_the_way_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        std::fs::write(&path, "precious").unwrap();
+        assert_eq!(
+            unix(&path, 0o660).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn tcp_ports_are_bound_once() {
+        let first = tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        assert!(tcp(first.local_addr().unwrap()).is_err());
+    }
+}
