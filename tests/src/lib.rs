@@ -1,7 +1,37 @@
 //! Whole chatmail relays on loopback: real Postfix, real Dovecot, our daemons, real clients.
 //!
+//! - [`app_login`]: how a Delta Chat app gets an account
+//! - [`bench`]: measurements
+//! - [`binaries`]: building and finding what a relay runs
+//! - [`cargo_test`]: running every test
+//! - [`cli`]: the command line
+//! - [`client`]: SMTP and IMAP clients
+//! - [`deltachat`]: real Delta Chat clients
+//! - [`host`]: what is needed from the machine
+//! - [`mail`]: messages as chat clients send them, and what can be wrong with them
+//! - [`relay`]: a private Postfix, Dovecot and our daemons
+//! - [`supervisor`]: running them
 //! - [`target`]: the address card of a running relay
+//! - [`template`]: configuration files with gaps
+//! - [`test_relay`]: a relay for a test
+//! - [`up`]: relays that run until somebody says stop
 
+pub mod app_login;
+pub mod bench;
+pub mod binaries;
+pub mod cargo_test;
+pub mod cli;
+pub mod client;
+pub mod deltachat;
+pub mod host;
+pub mod mail;
+pub mod relay;
+pub mod supervisor;
 pub mod target;
+pub mod template;
+pub mod test_relay;
+pub mod up;
 
+pub use relay::{DomainKind, PLAIN_PASSWORD, RelayOptions, Variant};
 pub use target::{Endpoint, Limits, Process, Target};
+pub use test_relay::TestRelay;

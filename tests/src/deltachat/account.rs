@@ -1,0 +1,330 @@
+//! One Delta Chat account: logging in, making contact, sending and receiving.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::PATIENCE;
+use super::rpc::{Event, Rpc};
+use crate::target::Target;
+
+/// How many of the last log lines an error shows.
+const REMEMBERED: usize = 20;
+
+/// A chat, as one account numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct ChatId(u32);
+
+/// A message that came in, with its file downloaded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IncomingMessage {
+    id: u32,
+    /// The chat it belongs to.
+    pub chat_id: ChatId,
+    /// Its text.
+    pub text: String,
+    /// Its file, when it has one.
+    pub file: Option<PathBuf>,
+    /// What the sender called the file.
+    pub file_name: Option<String>,
+    /// How a client shows it: `Text`, `Image`, `File`, …
+    pub view_type: String,
+    /// Whether it was encrypted and signed end to end.
+    pub show_padlock: bool,
+    download_state: String,
+    is_info: bool,
+}
+
+/// An account of a [`super::DeltaChat`].
+pub struct Account {
+    rpc: Rpc,
+    id: u32,
+    events: mpsc::UnboundedReceiver<Event>,
+    /// Events that no wait has asked for yet, oldest first.
+    unclaimed: VecDeque<Event>,
+    log: VecDeque<String>,
+}
+
+impl Account {
+    pub(super) async fn add(rpc: Rpc) -> anyhow::Result<Self> {
+        let id = serde_json::from_value(rpc.call("add_account", json!([])).await?)?;
+        let events = rpc.events(id);
+        Ok(Self {
+            rpc,
+            id,
+            events,
+            unclaimed: VecDeque::new(),
+            log: VecDeque::new(),
+        })
+    }
+
+    /// Logs in at the relay over IMAPS and SMTPS, accepting any certificate, and waits until the
+    /// account idles at its inbox.
+    ///
+    /// # Errors
+    /// The relay refuses, or the inbox is not idle within [`PATIENCE`].
+    pub async fn login(
+        &mut self,
+        target: &Target,
+        address: &str,
+        password: &str,
+    ) -> anyhow::Result<()> {
+        let transport = json!({
+            "addr": address,
+            "password": password,
+            "imapServer": target.imap.host,
+            "imapPort": target.imap.port,
+            "imapSecurity": "ssl",
+            "smtpServer": target.smtps.host,
+            "smtpPort": target.smtps.port,
+            "smtpSecurity": "ssl",
+            "certificateChecks": "acceptInvalidCertificates",
+        });
+        let configured = self
+            .call("add_or_update_transport", json!([self.id, transport]))
+            .await;
+        if let Err(error) = configured {
+            return Err(self.told(error.context("logging in")));
+        }
+        self.call("start_io", json!([self.id])).await?;
+        self.wait("the inbox to idle", PATIENCE, |event| {
+            event.kind == "ImapInboxIdle"
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// The text of the QR code with which others make contact.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn invitation(&self) -> anyhow::Result<String> {
+        let code = self
+            .call("get_chat_securejoin_qr_code", json!([self.id, null]))
+            .await?;
+        Ok(serde_json::from_value(code)?)
+    }
+
+    /// Begins to make contact with whoever made the invitation.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn join(&self, invitation: &str) -> anyhow::Result<ChatId> {
+        let chat = self
+            .call("secure_join", json!([self.id, invitation]))
+            .await?;
+        Ok(serde_json::from_value(chat)?)
+    }
+
+    /// Sends a text.
+    ///
+    /// # Errors
+    /// The core failed; whether the relay takes the message is [`Account::sent`]'s matter.
+    pub async fn send_text(&self, chat: ChatId, text: &str) -> anyhow::Result<MessageId> {
+        self.send(chat, json!({ "text": text })).await
+    }
+
+    /// Sends a file as it is; an image is not made smaller.
+    ///
+    /// # Errors
+    /// The core failed; whether the relay takes the message is [`Account::sent`]'s matter.
+    pub async fn send_file(&self, chat: ChatId, file: &Path) -> anyhow::Result<MessageId> {
+        self.send(chat, json!({ "file": file, "viewtype": "File" }))
+            .await
+    }
+
+    /// Waits until the relay has taken over the message.
+    ///
+    /// # Errors
+    /// The relay refused it, or the time is over.
+    pub async fn sent(&mut self, message: MessageId, limit: Duration) -> anyhow::Result<()> {
+        let about = move |event: &Event| {
+            let ended = matches!(event.kind.as_str(), "MsgDelivered" | "MsgFailed");
+            ended && event.number("msgId") == Some(message.0)
+        };
+        let event = self.wait("the message to be sent", limit, about).await?;
+        if event.kind == "MsgFailed" {
+            let failed = self
+                .call("get_message", json!([self.id, message.0]))
+                .await?;
+            let why = failed
+                .get("error")
+                .and_then(Value::as_str)
+                .unwrap_or("no reason")
+                .to_owned();
+            return Err(self.told(anyhow!("the message was not sent: {why}")));
+        }
+        Ok(())
+    }
+
+    /// Waits for a message from somebody and downloads its file. What the core itself writes into
+    /// a chat is passed over.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn receive(&mut self, limit: Duration) -> anyhow::Result<IncomingMessage> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let event = self
+                .wait("a message", left, |event| event.kind == "IncomingMsg")
+                .await?;
+            let id = event.number("msgId").context("IncomingMsg without msgId")?;
+            let message = self.message(id).await?;
+            if !message.is_info {
+                return self.downloaded(message, deadline).await;
+            }
+        }
+    }
+
+    /// Waits for the first event, among those that no wait has claimed, for which `wanted` is true.
+    /// `awaited` is for the error, which also shows the account's last log lines.
+    ///
+    /// # Errors
+    /// The time is over or the program has ended.
+    pub async fn wait(
+        &mut self,
+        awaited: &str,
+        limit: Duration,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> anyhow::Result<Event> {
+        let deadline = Instant::now() + limit;
+        if let Some(at) = self.unclaimed.iter().position(&wanted) {
+            return self.unclaimed.remove(at).context("the event is gone");
+        }
+        loop {
+            match timeout_at(deadline, self.events.recv()).await {
+                Ok(Some(event)) if wanted(&event) => return Ok(event),
+                Ok(Some(event)) => self.keep(event),
+                Ok(None) => bail!("Delta Chat ended while waiting for {awaited}"),
+                Err(_) => {
+                    return Err(self.told(anyhow!("waited {limit:?} for {awaited}")));
+                }
+            }
+        }
+    }
+
+    /// Calls any method of the core; `params` is the array of its arguments, the account's
+    /// [`Account::id`] among them.
+    ///
+    /// # Errors
+    /// The core refuses or does not answer.
+    pub async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
+        Ok(self.rpc.call(method, params).await?)
+    }
+
+    /// The number by which the core knows the account.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    async fn send(&self, chat: ChatId, data: Value) -> anyhow::Result<MessageId> {
+        let message = self
+            .call("send_msg", json!([self.id, chat.0, data]))
+            .await?;
+        Ok(MessageId(serde_json::from_value(message)?))
+    }
+
+    async fn message(&self, id: u32) -> anyhow::Result<IncomingMessage> {
+        let message = self.call("get_message", json!([self.id, id])).await?;
+        serde_json::from_value(message).context("reading a message")
+    }
+
+    async fn downloaded(
+        &mut self,
+        mut message: IncomingMessage,
+        deadline: Instant,
+    ) -> anyhow::Result<IncomingMessage> {
+        let id = message.id;
+        if message.download_state == "Available" {
+            self.call("download_full_message", json!([self.id, id]))
+                .await?;
+        }
+        while message.download_state != "Done" {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.wait("the whole message", left, |event| {
+                event.kind == "MsgsChanged" && event.number("msgId") == Some(id)
+            })
+            .await?;
+            message = self.message(id).await?;
+            if matches!(
+                message.download_state.as_str(),
+                "Failure" | "Undecipherable"
+            ) {
+                let state = &message.download_state;
+                return Err(self.told(anyhow!("the message cannot be downloaded: {state}")));
+            }
+        }
+        Ok(message)
+    }
+
+    fn keep(&mut self, event: Event) {
+        match event.message() {
+            Some(text) => {
+                self.log.push_back(format!("{}: {text}", event.kind));
+                if self.log.len() > REMEMBERED {
+                    self.log.pop_front();
+                }
+            }
+            None => self.unclaimed.push_back(event),
+        }
+    }
+
+    /// The error with what the account logged last.
+    fn told(&mut self, error: anyhow::Error) -> anyhow::Error {
+        while let Ok(event) = self.events.try_recv() {
+            self.keep(event);
+        }
+        let log: Vec<_> = self.log.iter().map(String::as_str).collect();
+        anyhow!("{error:#}; the client's last words:\n{}", log.join("\n"))
+    }
+}
+
+/// A message that an account sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageId(u32);
+
+/// Lets two accounts make contact by securejoin, and gives each one's chat with the other, the
+/// inviter's first.
+///
+/// # Errors
+/// The handshake is not complete on both sides within the time.
+pub async fn make_contact(
+    inviter: &mut Account,
+    joiner: &mut Account,
+    limit: Duration,
+) -> anyhow::Result<(ChatId, ChatId)> {
+    let complete = |kind: &'static str| {
+        move |event: &Event| event.kind == kind && event.number("progress") == Some(1000)
+    };
+    let invitation = inviter.invitation().await?;
+    let joined = joiner.join(&invitation).await?;
+    joiner
+        .wait(
+            "securejoin, on the joining side",
+            limit,
+            complete("SecurejoinJoinerProgress"),
+        )
+        .await?;
+    let event = inviter
+        .wait(
+            "securejoin, on the inviting side",
+            limit,
+            complete("SecurejoinInviterProgress"),
+        )
+        .await?;
+    let contact = event
+        .number("contactId")
+        .context("securejoin without a contact")?;
+    let chat = inviter
+        .call("create_chat_by_contact_id", json!([inviter.id, contact]))
+        .await?;
+    Ok((serde_json::from_value(chat)?, joined))
+}

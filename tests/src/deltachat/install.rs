@@ -1,0 +1,103 @@
+//! Gets `deltachat-rpc-server` from PyPI, where it lies as a static binary inside a wheel.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context as _, bail};
+use tokio::fs;
+use tokio::process::Command;
+
+/// The version that is installed.
+pub const VERSION: &str = "2.65.0";
+
+/// The Debian packages that installing needs.
+pub const PACKAGES: [&str; 2] = ["python3", "python3-pip"];
+
+/// The program, from the cache folder when it is there: `$XDG_CACHE_HOME/chatmail-suite/` (or
+/// `~/.cache/chatmail-suite/`), one folder per version.
+///
+/// # Errors
+/// `pip` is missing or fails; the error names the command and holds what it said.
+pub async fn server_program() -> anyhow::Result<PathBuf> {
+    let cache = cache_folder()?;
+    let folder = cache.join(format!("deltachat-rpc-server-{VERSION}"));
+    let program = folder.join("deltachat_rpc_server/deltachat-rpc-server");
+    if fs::try_exists(&program).await? {
+        return Ok(program);
+    }
+    fs::create_dir_all(&cache)
+        .await
+        .with_context(|| format!("making {}", cache.display()))?;
+    let unfinished = tempfile::tempdir_in(&cache).context("making a folder in the cache")?;
+    pip_install(unfinished.path()).await?;
+    make_executable(
+        &unfinished
+            .path()
+            .join("deltachat_rpc_server/deltachat-rpc-server"),
+    )
+    .await?;
+    // In one step, so that nobody runs half of it; whoever came first wins.
+    match fs::rename(unfinished.path(), &folder).await {
+        Ok(()) => drop(unfinished.keep()),
+        Err(_) if fs::try_exists(&program).await? => {}
+        Err(error) => return Err(error).with_context(|| format!("making {}", folder.display())),
+    }
+    Ok(program)
+}
+
+fn cache_folder() -> anyhow::Result<PathBuf> {
+    let absolute = |name| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    Ok(base
+        .context("neither XDG_CACHE_HOME nor HOME is set")?
+        .join("chatmail-suite"))
+}
+
+async fn pip_install(folder: &Path) -> anyhow::Result<()> {
+    let requirement = format!("deltachat-rpc-server=={VERSION}");
+    let mut command = Command::new("python3");
+    command
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--disable-pip-version-check",
+            "--no-deps",
+        ])
+        .args(["--only-binary", ":all:", "--target"])
+        .arg(folder)
+        .arg(&requirement)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let shown = format!(
+        "python3 -m pip install --target {} {requirement}",
+        folder.display()
+    );
+    let packages = PACKAGES.join(" ");
+    let output = command
+        .output()
+        .await
+        .with_context(|| format!("running `{shown}` (Debian packages: {packages})"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{shown}` failed (Debian packages: {packages}):\n{said}");
+    }
+    Ok(())
+}
+
+async fn make_executable(program: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let missing = || format!("the wheel holds no {}", program.display());
+    let mut permissions = fs::metadata(program)
+        .await
+        .with_context(missing)?
+        .permissions();
+    permissions.set_mode(permissions.mode() | 0o755);
+    Ok(fs::set_permissions(program, permissions).await?)
+}
