@@ -1,20 +1,28 @@
 //! What every daemon of chatmail-suite shares.
 //!
+//! - [`accounts`] - the account store, and who may register
 //! - [`address`] - mail addresses, parsed once at the edge
 //! - [`cli`] - `--config` and `check-config`
 //! - [`config`] - `chatmail.ini`
+//! - [`dict`] - Dovecot's dict protocol
 //! - [`lifecycle`] - readiness, signals, exit statuses
 //! - [`listen`] - listening sockets
+//! - [`log_limit`] - one log line for a flood of them
 //! - [`metrics`] - OpenMetrics over HTTP
+//! - [`policy`] - what the daemons may know of an account
 //! - [`reply`] - SMTP replies as values
 //! - [`telemetry`] - log lines
 
+pub mod accounts;
 pub mod address;
 pub mod cli;
 pub mod config;
+pub mod dict;
 pub mod lifecycle;
 pub mod listen;
+pub mod log_limit;
 pub mod metrics;
+pub mod policy;
 pub mod reply;
 pub mod telemetry;
 

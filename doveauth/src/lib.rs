@@ -1,1 +1,171 @@
-//! Stub.
+//! Dovecot's dict server of a chatmail relay.
+//!
+//! One process, one unix socket per dict:
+//!
+//! | socket (`chatmail.ini`) | who asks | what |
+//! |---|---|---|
+//! | `doveauth_socket` | Dovecot's auth workers | passdb (creates accounts), userdb, list of accounts |
+//! | `lastlogin_socket` | Dovecot's imap processes | the day of the last login |
+//! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address |
+//!
+//! The first two are for the mail user and its group. The third can be used by every user who can reach it:
+//! the rights of its directory say who that is.
+//!
+//! A further dict is a [`Handler`](chatmail::dict::Handler) and an entry in [`Daemon::bind`].
+
+pub mod auth;
+pub mod key;
+pub mod last_login;
+pub mod metrics;
+pub mod policy;
+mod trouble;
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatmail::Config;
+use chatmail::accounts::{AccountService, StoreError};
+use chatmail::dict::{Handler, serve};
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::auth::{AuthDict, Owner};
+use crate::last_login::LastLoginDict;
+use crate::metrics::Metrics;
+use crate::policy::PolicyDict;
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket cannot be had.
+    #[error("cannot listen on {path}: {source}", path = path.display())]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The port for metrics cannot be had.
+    #[error("cannot serve metrics: {0}")]
+    Metrics(io::Error),
+    /// There is no mailboxes directory and it cannot be made.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How the daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that was asked has been answered.
+    All,
+    /// Requests were still open at the deadline.
+    Some,
+}
+
+/// The daemon with its sockets bound: clients can connect, and wait for [`Daemon::run`].
+pub struct Daemon {
+    stop: watch::Sender<bool>,
+    /// Each serves a dict until it is told to stop.
+    dicts: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Serves metrics until it is dropped.
+    metrics: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Daemon {
+    /// Binds all sockets and says where.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
+        let accounts = Arc::new(AccountService::from_config(config));
+        if accounts.store().prepare()? {
+            tracing::info!(
+                "made the mailboxes directory {}",
+                config.mailboxes_dir.display()
+            );
+        }
+        let metrics = Metrics::default();
+        let registry = Arc::new(metrics.registry());
+        let mut daemon = Self {
+            stop: watch::Sender::new(false),
+            dicts: Vec::new(),
+            metrics: None,
+        };
+        let auth = AuthDict::new(
+            Arc::clone(&accounts),
+            owner(&config.mail_user),
+            metrics.clone(),
+        );
+        daemon.add("auth", &config.doveauth_socket, 0o660, auth)?;
+        let last_login = LastLoginDict::new(Arc::clone(&accounts), metrics.clone());
+        daemon.add("last-login", &config.lastlogin_socket, 0o660, last_login)?;
+        let policy = PolicyDict::new(accounts, metrics);
+        daemon.add("policy", &config.policy_socket, 0o666, policy)?;
+        if let Some(address) = config.doveauth_metrics {
+            let server = chatmail::metrics::serve(address, registry);
+            daemon.metrics = Some(Box::pin(server.map_err(StartError::Metrics)?));
+            tracing::info!("listening on inet:{address} (metrics)");
+        }
+        Ok(daemon)
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        path: &Path,
+        mode: u32,
+        handler: impl Handler,
+    ) -> Result<(), StartError> {
+        let listener: UnixListener =
+            chatmail::listen::unix(path, mode).map_err(|source| StartError::Listen {
+                path: path.into(),
+                source,
+            })?;
+        tracing::info!("listening on unix:{} ({name})", path.display());
+        self.dicts.push(Box::pin(serve(
+            name,
+            listener,
+            Arc::new(handler),
+            self.stop.subscribe(),
+        )));
+        Ok(())
+    }
+
+    /// Serves until `stop` is ready; then answers what was asked, within `deadline`.
+    pub async fn run(self, stop: impl Future<Output = ()>, deadline: Duration) -> Drained {
+        let mut dicts: JoinSet<()> = self.dicts.into_iter().collect();
+        let mut metrics = JoinSet::new();
+        if let Some(server) = self.metrics {
+            metrics.spawn(server);
+        }
+        stop.await;
+        self.stop.send_replace(true);
+        let all_closed = async { while dicts.join_next().await.is_some() {} };
+        match tokio::time::timeout(deadline, all_closed).await {
+            Ok(()) => Drained::All,
+            Err(_) => Drained::Some,
+        }
+    }
+}
+
+/// The user we run as, who owns the mailboxes that we make.
+fn owner(mail_user: &str) -> Owner {
+    let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    match nix::unistd::User::from_name(mail_user) {
+        Ok(Some(user)) if user.uid == uid => {}
+        Ok(Some(_)) => tracing::warn!(
+            "not running as mail_user = {mail_user}: new mailboxes will belong to user id {uid}"
+        ),
+        Ok(None) => tracing::warn!("there is no user mail_user = {mail_user}"),
+        Err(error) => tracing::warn!("cannot look up mail_user = {mail_user}: {error}"),
+    }
+    Owner {
+        uid: uid.to_string(),
+        gid: gid.to_string(),
+    }
+}

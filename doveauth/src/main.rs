@@ -1,2 +1,149 @@
-//! Stub.
-fn main() {}
+//! `doveauth`: the command line of [`doveauth`].
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chatmail::cli::{CheckConfigArgs, ConfigArgs};
+use chatmail::lifecycle::{DRAIN_DEADLINE, Exit, StopSignals, notify_ready, notify_stopping};
+use chatmail::{Config, accounts::Store, telemetry};
+use clap::{Parser, Subcommand};
+use doveauth::{Daemon, Drained};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Answers Dovecot for a chatmail relay: who may log in, where mailboxes are, when users were
+/// last there. The first login with an address creates its account.
+///
+/// Run it as the mail user (vmail) before Dovecot starts. Sockets, limits and the mailboxes
+/// directory come from chatmail.ini; `doveauth check-config --describe` explains every key.
+/// RUST_LOG=debug logs more. SIGTERM makes it answer what was asked and stop.
+#[derive(Debug, Parser)]
+#[command(name = "doveauth", version, after_help = EXIT_STATUS)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 stopped as told, 70 failure while running, \
+    71 a socket or port could not be had, 78 configuration error";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon (what happens without a command)
+    Serve,
+    /// Check the configuration file, or explain its keys
+    CheckConfig(CheckConfigArgs),
+    /// Look at the accounts
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountsCommand {
+    /// Print the addresses of all accounts, one per line, in no order
+    List {
+        /// Print one JSON object per line: {"address": "…"}
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let exit = match &arguments.command {
+        Some(Command::CheckConfig(check)) => check.run(&arguments.config),
+        Some(Command::Accounts(AccountsCommand::List { json })) => {
+            with_config(&arguments.config, |config| list_accounts(config, *json))
+        }
+        Some(Command::Serve) | None => with_config(&arguments.config, serve),
+    };
+    exit.into()
+}
+
+fn with_config(arguments: &ConfigArgs, run: impl FnOnce(&Config) -> Exit) -> Exit {
+    telemetry::init("doveauth");
+    match arguments.load() {
+        Ok(config) => run(&config),
+        Err(error) => {
+            tracing::error!("{error}");
+            Exit::Configuration
+        }
+    }
+}
+
+fn serve(config: &Config) -> Exit {
+    raise_descriptor_limit();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start threads: {error}");
+            return Exit::System;
+        }
+    };
+    let exit = runtime.block_on(serve_until_stopped(config));
+    // Not waiting for threads that hang in a file system.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn serve_until_stopped(config: &Config) -> Exit {
+    let started = StopSignals::new()
+        .context("cannot take signals")
+        .and_then(|signals| Ok((signals, Daemon::bind(config)?)));
+    let (mut signals, daemon) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            return Exit::System;
+        }
+    };
+    notify_ready();
+    let stop = async {
+        signals.received().await;
+        tracing::info!("stopping");
+        notify_stopping();
+    };
+    match daemon.run(stop, DRAIN_DEADLINE).await {
+        Drained::All => Exit::Stopped,
+        Drained::Some => {
+            tracing::error!("requests were still open after {DRAIN_DEADLINE:?}");
+            Exit::Failure
+        }
+    }
+}
+
+/// Every connection takes a file descriptor; the usual soft limit of 1024 is soon reached.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("cannot raise the limit of open files: {error}");
+    }
+}
+
+fn list_accounts(config: &Config, json: bool) -> Exit {
+    match write_accounts(config, json, &mut io::BufWriter::new(io::stdout().lock())) {
+        Ok(()) => Exit::Stopped,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            Exit::Failure
+        }
+    }
+}
+
+fn write_accounts(config: &Config, json: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    for address in Store::new(&config.mailboxes_dir).accounts()? {
+        let address = address?.to_string();
+        if json {
+            writeln!(out, "{}", serde_json::json!({ "address": address }))?;
+        } else {
+            writeln!(out, "{address}")?;
+        }
+    }
+    Ok(out.flush()?)
+}

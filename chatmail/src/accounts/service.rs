@@ -1,0 +1,220 @@
+//! Logins, and the accounts that first logins create. Knows nothing of who asks, or how.
+
+use std::hash::BuildHasher as _;
+use std::num::NonZeroU32;
+use std::time::SystemTime;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
+
+use super::hash::{self, HashError};
+use super::store::Creation;
+use super::{Account, Host, HostError, NewAccountRules, PasswordHash, Refusal, Store, StoreError};
+use crate::policy::Policy;
+use crate::{Address, Config};
+
+/// What came of a login. The password of an existing account is not looked at here: whoever asked
+/// verifies it against the hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginOutcome {
+    /// The account was there.
+    Existing(PasswordHash),
+    /// The account is new, and is on disk.
+    Created(PasswordHash),
+    /// There is no account, and none was created; or it cannot be logged in to.
+    Refused(Refusal),
+}
+
+/// A login that can be neither allowed nor refused now. Temporary; the text names no address.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The machine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The hash.
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// The switch that stops the creation of accounts cannot be seen.
+    #[error("cannot look for nocreate_file: {0}")]
+    Switch(std::io::Error),
+    /// The thread that hashes and writes has died.
+    #[error("the thread that creates accounts failed")]
+    Worker,
+}
+
+/// Locks that first logins take by the hash of their address; see [`AccountService::turn`].
+const TURNS: usize = 256;
+
+/// The account store with its rules.
+#[derive(Debug)]
+pub struct AccountService {
+    store: Store,
+    rules: NewAccountRules,
+    host: Host,
+    rate: Option<DefaultDirectRateLimiter>,
+    mailbox_max: u64,
+    /// Passwords that may be hashed at the same time: as many as there are processors.
+    hashing: Semaphore,
+    turns: [Mutex<()>; TURNS],
+    turn_hash: std::hash::RandomState,
+}
+
+impl AccountService {
+    /// The service that a configuration describes.
+    pub fn from_config(config: &Config) -> Self {
+        Self::new(
+            Store::new(&config.mailboxes_dir),
+            NewAccountRules::from_config(config),
+            Host::from_config(config),
+            NonZeroU32::new(config.max_creations_per_minute),
+            config.max_mailbox_size.bytes(),
+        )
+    }
+
+    /// A service of these parts: `per_minute` accounts can be created in a minute, `None` for no
+    /// limit; a mailbox of `mailbox_max` bytes is full.
+    pub fn new(
+        store: Store,
+        rules: NewAccountRules,
+        host: Host,
+        per_minute: Option<NonZeroU32>,
+        mailbox_max: u64,
+    ) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            store,
+            rules,
+            host,
+            rate: per_minute.map(|limit| RateLimiter::direct(Quota::per_minute(limit))),
+            mailbox_max,
+            hashing: Semaphore::new(processors),
+            turns: [const { Mutex::const_new(()) }; TURNS],
+            turn_hash: std::hash::RandomState::new(),
+        }
+    }
+
+    /// The store below. Whoever writes there goes round the rules.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What the store has of an address; nothing of one with a foreign domain.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn account(&self, address: &Address) -> Result<Account, StoreError> {
+        if *address.domain() == self.rules.domain {
+            self.store.read(address)
+        } else {
+            Ok(Account::Missing)
+        }
+    }
+
+    /// How mail to and from an address is to be treated; `user+tag` is `user`.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn policy(&self, address: &Address) -> Result<Policy, StoreError> {
+        let address = address.without_tag();
+        if *address.domain() != self.rules.domain {
+            return Ok(Policy::default());
+        }
+        Ok(self
+            .store
+            .mailbox(&address)?
+            .map_or(Policy::default(), |mailbox| Policy {
+                exists: true,
+                cleartext: mailbox.cleartext,
+                blocked: false,
+                over_quota: mailbox
+                    .bytes_used
+                    .is_some_and(|bytes| bytes >= self.mailbox_max),
+            }))
+    }
+
+    /// A login with this password: finds the account, or creates it if the rules allow it.
+    ///
+    /// Of several first logins at the same time exactly one creates the account, and the others
+    /// get its hash. A new account is on disk when this returns. An existing one costs a file
+    /// that is opened and read, on the calling thread: from the page cache that is faster than
+    /// any thread it could be handed to, and a slow disk holds up no more than a runtime's worker.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn login(
+        &self,
+        address: &Address,
+        password: &[u8],
+    ) -> Result<LoginOutcome, LoginError> {
+        if let Some(outcome) = self.existing(address)? {
+            return Ok(outcome);
+        }
+        if let Err(refusal) = self.rules.check(address, password) {
+            return Ok(LoginOutcome::Refused(refusal));
+        }
+        let _turn = self.turn(address).await;
+        if let Some(outcome) = self.existing(address)? {
+            return Ok(outcome);
+        }
+        if let Some(refusal) = self.refusal_now()? {
+            return Ok(LoginOutcome::Refused(refusal));
+        }
+        self.create(address, password).await
+    }
+
+    /// The outcome for an account that is there.
+    fn existing(&self, address: &Address) -> Result<Option<LoginOutcome>, StoreError> {
+        Ok(match self.account(address)? {
+            Account::Missing => None,
+            Account::Locked => Some(LoginOutcome::Refused(Refusal::Locked)),
+            Account::Present(hash) => Some(LoginOutcome::Existing(hash)),
+        })
+    }
+
+    /// Waits until no other first login of the address is being handled, so that one password is
+    /// hashed for it and not fifty. Addresses share a fixed number of locks, hence of memory.
+    async fn turn(&self, address: &Address) -> MutexGuard<'_, ()> {
+        let hash = self.turn_hash.hash_one(address);
+        let index = usize::try_from(hash % self.turns.len() as u64).unwrap_or(0);
+        self.turns[index].lock().await
+    }
+
+    /// What speaks against any new account at the moment. Counts against the rate if nothing does.
+    fn refusal_now(&self) -> Result<Option<Refusal>, LoginError> {
+        let nocreate = &self.rules.nocreate_file;
+        if std::fs::exists(nocreate).map_err(LoginError::Switch)? {
+            return Ok(Some(Refusal::SwitchedOff));
+        }
+        if let Some(refusal) = self.host.refusal()? {
+            return Ok(Some(refusal));
+        }
+        let over = self.rate.as_ref().is_some_and(|rate| rate.check().is_err());
+        Ok(over.then_some(Refusal::Rate))
+    }
+
+    /// Hashes and writes on a thread that may block.
+    async fn create(&self, address: &Address, password: &[u8]) -> Result<LoginOutcome, LoginError> {
+        let _permit = self
+            .hashing
+            .acquire()
+            .await
+            .map_err(|_| LoginError::Worker)?;
+        let (store, address, password) = (self.store.clone(), address.clone(), password.to_vec());
+        let work = move || -> Result<LoginOutcome, LoginError> {
+            let hash = hash::hash(&password)?;
+            match store.create(&address, &hash, SystemTime::now())? {
+                Creation::Created => Ok(LoginOutcome::Created(hash)),
+                Creation::Exists => Ok(match store.read(&address)? {
+                    Account::Present(winner) => LoginOutcome::Existing(winner),
+                    Account::Locked | Account::Missing => LoginOutcome::Refused(Refusal::Locked),
+                }),
+            }
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|_| LoginError::Worker)?
+    }
+}

@@ -1,0 +1,154 @@
+//! The dict of Dovecot's auth process: passdb (which creates accounts), userdb, and the list of
+//! all accounts.
+
+use std::sync::Arc;
+
+use chatmail::Address;
+use chatmail::accounts::{Account, AccountService, LoginOutcome, PasswordHash, Refusal};
+use chatmail::dict::codec::Iterate;
+use chatmail::dict::server::Rows;
+use chatmail::dict::{Failure, Handler};
+use serde::Serialize;
+
+use crate::key::AuthKey;
+use crate::metrics::{Metrics, Outcome};
+use crate::trouble::Trouble;
+
+/// The path below which Dovecot looks for all accounts.
+const ACCOUNTS_PATH: &[u8] = b"shared/userdb/";
+
+/// The user and group that own the mailboxes: ours, since we make them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// User id, in digits: Dovecot reads all fields as text.
+    pub uid: String,
+    /// Group id.
+    pub gid: String,
+}
+
+/// Answers Dovecot's auth process.
+#[derive(Debug)]
+pub struct AuthDict {
+    accounts: Arc<AccountService>,
+    owner: Owner,
+    metrics: Metrics,
+    trouble: Trouble,
+}
+
+/// The fields of an account as Dovecot takes them.
+#[derive(Serialize)]
+struct Fields<'a> {
+    addr: &'a str,
+    home: &'a str,
+    uid: &'a str,
+    gid: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+}
+
+impl AuthDict {
+    /// The dict over these accounts.
+    pub fn new(accounts: Arc<AccountService>, owner: Owner, metrics: Metrics) -> Self {
+        Self {
+            accounts,
+            owner,
+            metrics,
+            trouble: Trouble::new("auth"),
+        }
+    }
+
+    async fn passdb(
+        &self,
+        address: Option<Address>,
+        password: &[u8],
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(address) = address else {
+            self.refused(Refusal::NotAnAddress);
+            return Ok(None);
+        };
+        let outcome = self.accounts.login(&address, password).await;
+        match outcome.map_err(|error| self.trouble.failure(&error))? {
+            LoginOutcome::Existing(hash) => self.fields(&address, Some(&hash)),
+            LoginOutcome::Created(hash) => {
+                // Operators' mtail programs count these lines.
+                tracing::info!("Created address: {address}");
+                self.metrics.count_created();
+                self.fields(&address, Some(&hash))
+            }
+            LoginOutcome::Refused(refusal) => {
+                self.refused(refusal);
+                Ok(None)
+            }
+        }
+    }
+
+    fn userdb(&self, address: Option<Address>) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        let account = self.accounts.account(&address);
+        match account.map_err(|error| self.trouble.failure(&error))? {
+            Account::Missing => Ok(None),
+            Account::Locked => self.fields(&address, None),
+            Account::Present(hash) => self.fields(&address, Some(&hash)),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal) {
+        tracing::info!("refused a login: {refusal}");
+        self.metrics.count_refusal(refusal);
+    }
+
+    fn fields(
+        &self,
+        address: &Address,
+        hash: Option<&PasswordHash>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(home) = self.accounts.store().home(address) else {
+            return Ok(None);
+        };
+        let home = home
+            .to_str()
+            .ok_or_else(|| Failure("mailboxes_dir is not UTF-8".into()))?;
+        let fields = Fields {
+            addr: &address.to_string(),
+            home,
+            uid: &self.owner.uid,
+            gid: &self.owner.gid,
+            password: hash.map(PasswordHash::as_str),
+        };
+        serde_json::to_vec(&fields)
+            .map(Some)
+            .map_err(|error| self.trouble.failure(&error))
+    }
+}
+
+impl Handler for AuthDict {
+    async fn lookup(&self, key: &[u8], _user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        let (dict, result) = match AuthKey::parse(key) {
+            Some(AuthKey::Passdb { password, address }) => {
+                ("passdb", self.passdb(address, &password).await)
+            }
+            Some(AuthKey::Userdb(address)) => ("userdb", self.userdb(address)),
+            None => ("auth", Ok(None)),
+        };
+        self.metrics.count(dict, Outcome::of(&result));
+        result
+    }
+
+    fn iterate(&self, request: &Iterate) -> Rows {
+        if request.path != ACCOUNTS_PATH {
+            return Box::new(std::iter::empty());
+        }
+        match self.accounts.store().accounts() {
+            Err(error) => Box::new(std::iter::once(Err(self.trouble.failure(&error)))),
+            Ok(addresses) => Box::new(addresses.map(|address| match address {
+                Ok(address) => Ok((
+                    [ACCOUNTS_PATH, address.to_string().as_bytes()].concat(),
+                    Vec::new(),
+                )),
+                Err(error) => Err(Failure(error.to_string())),
+            })),
+        }
+    }
+}
