@@ -7,6 +7,7 @@
 //! - [`cli`]: the command line
 //! - [`client`]: SMTP and IMAP clients
 //! - [`deltachat`]: real Delta Chat clients
+//! - [`demo`]: the main job of a relay, shown to a newcomer
 //! - [`host`]: what is needed from the machine
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`relay`]: a private Postfix, Dovecot and our daemons
@@ -23,6 +24,7 @@ pub mod cargo_test;
 pub mod cli;
 pub mod client;
 pub mod deltachat;
+pub mod demo;
 pub mod host;
 pub mod mail;
 pub mod relay;

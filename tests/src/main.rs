@@ -1,2 +1,10 @@
-//! Stub.
-fn main() {}
+//! `cargo testbed`: see `testbed::cli`.
+
+use clap::Parser as _;
+use testbed::cli::{self, Cli};
+
+// On one thread: the programs of a relay end with the thread that started them.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    cli::run(Cli::parse()).await
+}

@@ -49,7 +49,8 @@ impl Target {
     /// # Errors
     /// The file is missing or is not the JSON of a target.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text)
             .with_context(|| format!("{} does not describe a relay", path.display()))
     }
@@ -67,7 +68,8 @@ impl Target {
             .with_context(|| format!("writing to {}", folder.display()))?;
         serde_json::to_writer_pretty(&mut file, self)?;
         file.write_all(b"\n")?;
-        file.persist(path).with_context(|| format!("writing {}", path.display()))?;
+        file.persist(path)
+            .with_context(|| format!("writing {}", path.display()))?;
         Ok(())
     }
 }
@@ -84,7 +86,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// The endpoint at an IP address.
     pub fn new(address: IpAddr, port: u16) -> Self {
-        Self { host: address.to_string(), port }
+        Self {
+            host: address.to_string(),
+            port,
+        }
     }
 }
 
@@ -129,7 +134,9 @@ impl Process {
     pub fn pid(&self) -> anyhow::Result<i32> {
         let text = fs::read_to_string(&self.pidfile)
             .with_context(|| format!("reading {}", self.pidfile.display()))?;
-        text.trim().parse().with_context(|| format!("{} holds no pid", self.pidfile.display()))
+        text.trim()
+            .parse()
+            .with_context(|| format!("{} holds no pid", self.pidfile.display()))
     }
 }
 
@@ -138,7 +145,10 @@ mod tests {
     use super::*;
 
     fn endpoint(port: u16) -> Endpoint {
-        Endpoint { host: "127.0.0.2".into(), port }
+        Endpoint {
+            host: "127.0.0.2".into(),
+            port,
+        }
     }
 
     fn target() -> Target {
@@ -150,13 +160,20 @@ mod tests {
             submission: endpoint(3),
             mx: endpoint(4),
             https: None,
-            limits: Limits { burst: 10, per_minute: 60, max_message_size: 1 << 20 },
+            limits: Limits {
+                burst: 10,
+                per_minute: 60,
+                max_message_size: 1 << 20,
+            },
             mailboxes_dir: "/m".into(),
             chatmail_ini: "/c".into(),
             state_dir: "/s".into(),
             procs: BTreeMap::from([(
                 "postfix".to_owned(),
-                Process { pidfile: "/p".into(), tree: true },
+                Process {
+                    pidfile: "/p".into(),
+                    tree: true,
+                },
             )]),
         }
     }

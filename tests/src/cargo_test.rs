@@ -1,0 +1,48 @@
+//! `cargo testbed test`: every test of the workspace, with what they need in place.
+
+use anyhow::ensure;
+
+use crate::binaries;
+use crate::host::{packages, require_root, state, users};
+
+/// Arguments of `test`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TestArgs {
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Only tests whose names contain one of these
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+}
+
+/// Prepares the machine, builds, runs the tests, and sees that they left nothing running.
+///
+/// # Errors
+/// Something is missing, a test failed, or a testbed outlived its test.
+pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
+    require_root()?;
+    packages::ensure_installed(args.yes).await?;
+    users::ensure_exist()?;
+    // End-to-end tests run the release binaries, as users will.
+    binaries::build()?;
+
+    let root = state::default_root();
+    let before = state::running(&root)?;
+    let status = binaries::cargo()
+        .args(["test", "--workspace", "--"])
+        .args(&args.filters)
+        .status()?;
+    let left: Vec<String> = state::running(&root)?
+        .into_iter()
+        .filter(|name| !before.contains(name))
+        .collect();
+    ensure!(
+        left.is_empty(),
+        "tests left testbeds running: {}",
+        left.join(", ")
+    );
+    ensure!(status.success(), "tests failed");
+    Ok(())
+}

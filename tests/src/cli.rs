@@ -1,0 +1,59 @@
+//! The command line of `cargo testbed`.
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::{self, BenchArgs};
+use crate::cargo_test::{self, TestArgs};
+use crate::up::{self, NameArgs, UpArgs};
+
+/// Whole chatmail relays on this machine: real Postfix, real Dovecot, and our daemons between them.
+///
+/// A relay listens on a loopback address of its own (127.0.0.2 and up, ports above 10000), keeps
+/// everything in one folder under /tmp, and leaves the system's own mail services alone. No mail
+/// leaves the machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo testbed", bin_name = "cargo testbed", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo testbed up                      a relay, until Ctrl-C; log in with the Delta Chat app
+  cargo testbed up --domains 2          two relays that send mail to each other
+  cargo testbed up --config max_user_send_per_minute=5 --config password_min_length=20
+  cargo testbed up --detach --target /tmp/relay.json
+  cargo testbed down                    stop the detached relay
+  cargo testbed test --yes              every test of the project
+  cargo testbed bench --list            what can be measured";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a relay and show how to log in
+    ///
+    /// Installs the Debian packages that are missing (after asking), builds release binaries, makes
+    /// the users `vmail` and `filtermail` if need be, and starts a private Postfix and Dovecot with our
+    /// daemons. An account comes into being when somebody logs in with a name and password for the
+    /// first time.
+    Up(UpArgs),
+    /// Stop a relay that was started with --detach
+    Down(NameArgs),
+    /// Run every test of the project
+    Test(TestArgs),
+    /// Measure whole relays
+    Bench(BenchArgs),
+}
+
+/// Runs what the command line asks for.
+///
+/// # Errors
+/// Whatever goes wrong, in words for the person who typed the command.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Up(args) => up::up(args).await,
+        Command::Down(args) => up::down(&args),
+        Command::Test(args) => cargo_test::run(&args).await,
+        Command::Bench(args) => bench::run(&args),
+    }
+}

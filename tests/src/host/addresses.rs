@@ -1,0 +1,116 @@
+//! Loopback addresses: one for each relay, so that any number of testbeds run side by side.
+//!
+//! Linux answers on all of 127.0.0.0/8. A relay takes 127.0.0.N for itself, with the same ports on
+//! each, all above 1024 and outside the range for outgoing connections.
+
+use std::fs::{self, File};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::Path;
+
+use anyhow::{Context as _, bail, ensure};
+
+/// Where every testbed on the machine, whatever its state folder, keeps the locks of addresses.
+const LOCKS: &str = "/run/chatmail-testbed";
+
+/// What a relay listens for on its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Port {
+    /// Mail from other relays; 25 on a public relay.
+    Mx = 10025,
+    /// IMAP with STARTTLS; 143 on a public relay.
+    Imap = 10143,
+    /// HTTPS; 443 on a public relay.
+    Https = 10443,
+    /// Submission over TLS; 465 on a public relay.
+    Smtps = 10465,
+    /// Submission with STARTTLS; 587 on a public relay.
+    Submission = 10587,
+    /// IMAP over TLS; 993 on a public relay.
+    Imaps = 10993,
+    /// filtermail's metrics.
+    FiltermailMetrics = 13905,
+    /// doveauth's metrics.
+    DoveauthMetrics = 13906,
+}
+
+impl Port {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Mx,
+        Self::Imap,
+        Self::Https,
+        Self::Smtps,
+        Self::Submission,
+        Self::Imaps,
+        Self::FiltermailMetrics,
+        Self::DoveauthMetrics,
+    ];
+
+    /// The number.
+    pub fn number(self) -> u16 {
+        self as u16
+    }
+}
+
+/// An address that is ours until this is dropped.
+#[derive(Debug)]
+pub struct RelayAddress {
+    ip: Ipv4Addr,
+    // The lock lives as long as the open file.
+    _lock: File,
+}
+
+impl RelayAddress {
+    /// Takes the lowest address that nobody has and whose ports are all free.
+    ///
+    /// # Errors
+    /// Not one of 127.0.0.2 to 127.0.0.254 will do; the message names the last obstacle.
+    pub fn take() -> anyhow::Result<Self> {
+        let locks = Path::new(LOCKS);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(locks)
+            .with_context(|| format!("making {LOCKS}"))?;
+        ensure!(
+            fs::metadata(locks)?.uid() == 0,
+            "{LOCKS} does not belong to root"
+        );
+
+        let mut obstacle = String::new();
+        for last in 2..=254 {
+            let ip = Ipv4Addr::new(127, 0, 0, last);
+            let path = locks.join(ip.to_string());
+            let lock =
+                File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+            if lock.try_lock().is_err() {
+                obstacle = format!("{ip} belongs to another relay");
+                continue;
+            }
+            match Port::ALL.into_iter().find_map(|port| in_use(ip, port)) {
+                Some(taken) => obstacle = taken,
+                None => return Ok(Self { ip, _lock: lock }),
+            }
+        }
+        bail!("no loopback address is free: {obstacle}")
+    }
+
+    /// The address itself.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.ip
+    }
+
+    /// The address with one of its ports.
+    pub fn socket(&self, port: Port) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.ip), port.number())
+    }
+}
+
+fn in_use(ip: Ipv4Addr, port: Port) -> Option<String> {
+    let address = SocketAddr::new(IpAddr::V4(ip), port.number());
+    TcpListener::bind(address)
+        .err()
+        .map(|error| format!("{address}: {error}"))
+}

@@ -1,0 +1,188 @@
+//! Where a relay keeps what, below its own folder.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::host::users::{FILTER_USER, MAIL_USER, Owner};
+
+/// The folders of one relay. Names are short: unix sockets lie among them.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout below `root`.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// The relay's own folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Configuration, certificate and key.
+    pub fn etc(&self) -> PathBuf {
+        self.root.join("etc")
+    }
+
+    /// The configuration of our daemons.
+    pub fn chatmail_ini(&self) -> PathBuf {
+        self.etc().join("chatmail.ini")
+    }
+
+    /// The relay's certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.etc().join("certificate.pem")
+    }
+
+    /// The certificate's private key.
+    pub fn key(&self) -> PathBuf {
+        self.etc().join("key.pem")
+    }
+
+    /// Postfix's configuration folder.
+    pub fn postfix_etc(&self) -> PathBuf {
+        self.etc().join("postfix")
+    }
+
+    /// Postfix's queue, where most of it is locked up.
+    pub fn queue(&self) -> PathBuf {
+        self.root.join("queue")
+    }
+
+    /// Postfix's caches.
+    pub fn postfix_data(&self) -> PathBuf {
+        self.root.join("postfix")
+    }
+
+    /// Dovecot's configuration file.
+    pub fn dovecot_conf(&self) -> PathBuf {
+        self.etc().join("dovecot.conf")
+    }
+
+    /// How Dovecot asks doveauth.
+    pub fn auth_conf(&self) -> PathBuf {
+        self.etc().join("auth.conf")
+    }
+
+    /// Dovecot's sockets.
+    pub fn dovecot_base(&self) -> PathBuf {
+        self.root.join("dovecot")
+    }
+
+    /// What Dovecot remembers between starts.
+    pub fn dovecot_state(&self) -> PathBuf {
+        self.root.join("dovecot-state")
+    }
+
+    /// Sockets and pid files of our daemons.
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// The pid file that the supervisor writes for one of our daemons.
+    pub fn pidfile(&self, daemon: &str) -> PathBuf {
+        self.run().join(format!("{daemon}.pid"))
+    }
+
+    /// The socket of filtermail's milter, inside Postfix's chroot.
+    pub fn milter_socket(&self) -> PathBuf {
+        self.queue().join("filtermail/outgoing.sock")
+    }
+
+    /// The log file of `postfix`, `dovecot`, `filtermail` or `doveauth`.
+    pub fn log(&self, process: &str) -> PathBuf {
+        self.root.join("log").join(format!("{process}.log"))
+    }
+
+    /// The mailboxes, unless the configuration says otherwise.
+    pub fn mailboxes(&self) -> PathBuf {
+        self.root.join("mail")
+    }
+
+    /// Makes all folders, with the owners and modes that their users insist on.
+    ///
+    /// # Errors
+    /// A user is missing, or a folder cannot be made.
+    pub fn create(&self, mailboxes: &Path) -> anyhow::Result<()> {
+        let postfix = Owner::of("postfix")?;
+        let mail = Owner::of(MAIL_USER)?;
+        make(&self.root, 0o755, Owner::ROOT)?;
+        for folder in [
+            self.etc(),
+            self.root.join("log"),
+            self.dovecot_base(),
+            self.dovecot_state(),
+        ] {
+            make(&folder, 0o755, Owner::ROOT)?;
+        }
+        make(&self.postfix_etc(), 0o755, Owner::ROOT)?;
+        make(&self.postfix_data(), 0o700, postfix)?;
+        make(&self.run(), 0o755, mail)?;
+        if let Some(parent) = mailboxes.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+        }
+        make(mailboxes, 0o700, mail)?;
+        self.create_queue(postfix)
+    }
+
+    /// Postfix's own `postfix check` makes these too, but takes two seconds over it.
+    fn create_queue(&self, postfix: Owner) -> anyhow::Result<()> {
+        let queue = self.queue();
+        make(&queue, 0o755, Owner::ROOT)?;
+        let postfix_only = Owner {
+            gid: Owner::ROOT.gid,
+            ..postfix
+        };
+        for folder in [
+            "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
+            "private", "saved", "trace",
+        ] {
+            make(&queue.join(folder), 0o700, postfix_only)?;
+        }
+        let with_postdrop = postfix.with_group("postdrop")?;
+        make(&queue.join("maildrop"), 0o730, with_postdrop)?;
+        make(&queue.join("public"), 0o710, with_postdrop)?;
+        make(&queue.join("pid"), 0o755, Owner::ROOT)?;
+        // The milter's socket gets this folder's group, which lets Postfix in and nobody else.
+        let filter = Owner::of(FILTER_USER)?.with_group("postfix")?;
+        make(&queue.join("filtermail"), 0o2750, filter)?;
+
+        // What the resolver and name services of a locked-up process look for.
+        make(&queue.join("etc"), 0o755, Owner::ROOT)?;
+        for file in [
+            "hosts",
+            "services",
+            "resolv.conf",
+            "nsswitch.conf",
+            "localtime",
+        ] {
+            let original = Path::new("/etc").join(file);
+            if original.exists() {
+                fs::copy(&original, queue.join("etc").join(file))
+                    .with_context(|| format!("copying {}", original.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn make(folder: &Path, mode: u32, owner: Owner) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let context = || format!("making {}", folder.display());
+    match fs::DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(error).with_context(context);
+        }
+        _ => {}
+    }
+    owner.own(folder)?;
+    // Once more: the umask has its say at creation, and a change of owner clears the set-group-id bit.
+    fs::set_permissions(folder, fs::Permissions::from_mode(mode)).with_context(context)
+}

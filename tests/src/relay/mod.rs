@@ -1,0 +1,183 @@
+//! One relay: a private Postfix and Dovecot, and our daemons between them.
+
+mod certificate;
+mod chatmail_ini;
+mod daemons;
+mod dovecot;
+mod layout;
+mod options;
+mod postfix;
+mod ready;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chatmail::Config;
+
+pub use daemons::DAEMONS;
+pub use layout::Layout;
+pub use options::{DomainKind, PLAIN_PASSWORD, RelayOptions, Setting, Variant};
+
+use crate::host::addresses::{Port, RelayAddress};
+use crate::supervisor::Program;
+use crate::target::{Endpoint, Limits, Process, Target};
+
+/// A relay that is about to run, or runs.
+#[derive(Debug)]
+pub struct Relay {
+    name: String,
+    layout: Layout,
+    address: RelayAddress,
+    options: RelayOptions,
+    config: Config,
+    chatmail_ini: String,
+}
+
+/// What a relay's neighbours need to know to send mail to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The part after the `@`.
+    pub domain: String,
+    /// Where it takes mail.
+    pub mx: SocketAddr,
+}
+
+impl Relay {
+    /// Takes an address and settles the configuration of relay `number` (from 1). Nothing is
+    /// written yet.
+    ///
+    /// # Errors
+    /// No address is free, or an option is not allowed.
+    pub fn plan(
+        name: String,
+        folder: PathBuf,
+        options: &RelayOptions,
+        number: usize,
+    ) -> anyhow::Result<Self> {
+        let layout = Layout::new(folder);
+        let address = RelayAddress::take()?;
+        let (chatmail_ini, config) = chatmail_ini::compose(&layout, &address, options, number)?;
+        Ok(Self {
+            name,
+            layout,
+            address,
+            options: options.clone(),
+            config,
+            chatmail_ini,
+        })
+    }
+
+    /// What the others need to know of this one.
+    pub fn peer(&self) -> Peer {
+        Peer {
+            domain: self.domain(),
+            mx: self.address.socket(Port::Mx),
+        }
+    }
+
+    /// Makes the relay's folders and writes its configuration.
+    ///
+    /// # Errors
+    /// A file cannot be written, or something is not installed.
+    pub fn configure(&self, peers: &[Peer]) -> anyhow::Result<()> {
+        self.layout.create(&self.config.mailboxes_dir)?;
+        let name = self
+            .config
+            .mail_domain
+            .ip()
+            .is_none()
+            .then(|| self.domain());
+        let names = name
+            .into_iter()
+            .chain([self.address.ip().to_string()])
+            .collect();
+        certificate::write(&self.layout, names)?;
+        daemons::configure(self)?;
+        dovecot::configure(self)?;
+        postfix::configure(self, peers)
+    }
+
+    /// What to run, in the order to start it.
+    ///
+    /// # Errors
+    /// A program is not installed or not built.
+    pub fn programs(&self) -> anyhow::Result<Vec<Program>> {
+        let mut programs = match self.options.variant {
+            Variant::Full => daemons::programs(self)?,
+            Variant::Plain => Vec::new(),
+        };
+        programs.push(postfix::program(self)?);
+        programs.push(dovecot::program(self));
+        Ok(programs)
+    }
+
+    /// Waits until every service of the relay answers.
+    ///
+    /// # Errors
+    /// One of them does not in time; the message names it.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        ready::wait(self).await
+    }
+
+    /// The relay's address card.
+    pub fn target(&self) -> Target {
+        let endpoint = |port| Endpoint::from(self.address.socket(port));
+        let process = |pidfile, tree| Process { pidfile, tree };
+        let mut procs = BTreeMap::from([
+            (
+                "postfix".to_owned(),
+                process(self.layout.queue().join("pid/master.pid"), true),
+            ),
+            (
+                "dovecot".to_owned(),
+                process(self.layout.dovecot_base().join("master.pid"), true),
+            ),
+        ]);
+        if self.options.variant == Variant::Full {
+            for (name, _) in DAEMONS {
+                procs.insert(name.to_owned(), process(self.layout.pidfile(name), false));
+            }
+        }
+        Target {
+            name: self.name.clone(),
+            domain: self.domain(),
+            imap: endpoint(Port::Imaps),
+            smtps: endpoint(Port::Smtps),
+            submission: endpoint(Port::Submission),
+            mx: endpoint(Port::Mx),
+            https: None,
+            limits: Limits {
+                burst: self.config.max_user_send_burst_size.get(),
+                per_minute: self.config.max_user_send_per_minute.get(),
+                max_message_size: self.config.max_message_size.bytes(),
+            },
+            mailboxes_dir: self.config.mailboxes_dir.clone(),
+            chatmail_ini: self.layout.chatmail_ini(),
+            state_dir: self.layout.root().to_owned(),
+            procs,
+        }
+    }
+
+    /// An address and password that an app can log in with; the account need not exist yet.
+    pub fn new_account(&self) -> (String, String) {
+        let shortest = self.config.username_min_length.get() as usize;
+        let name = random_letters(shortest.clamp(1, 64));
+        let password = match self.options.variant {
+            Variant::Full => random_letters((self.config.password_min_length as usize).max(20)),
+            Variant::Plain => PLAIN_PASSWORD.to_owned(),
+        };
+        (format!("{name}@{}", self.domain()), password)
+    }
+
+    fn domain(&self) -> String {
+        self.config.mail_domain.as_str().to_owned()
+    }
+}
+
+fn random_letters(count: usize) -> String {
+    use rand::Rng as _;
+
+    let mut random = rand::rng();
+    (0..count).map(|_| random.random_range('a'..='z')).collect()
+}

@@ -1,0 +1,178 @@
+//! A private Postfix.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, ensure};
+use chatmail::config::Listen;
+
+use super::options::Variant;
+use super::{Peer, Relay};
+use crate::host::addresses::Port;
+use crate::supervisor::{Program, Stage};
+use crate::template::render;
+
+const MAIN_CF: &str = include_str!("../../config/postfix/main.cf");
+const MASTER_CF: &str = include_str!("../../config/postfix/master.cf");
+
+/// Files that are used as they are.
+const TABLES: [(&str, &str); 4] = [
+    ("login_map", include_str!("../../config/postfix/login_map")),
+    (
+        "submission_headers",
+        include_str!("../../config/postfix/submission_headers"),
+    ),
+    (
+        "peer_headers",
+        include_str!("../../config/postfix/peer_headers"),
+    ),
+    (
+        "delivery_headers",
+        include_str!("../../config/postfix/delivery_headers"),
+    ),
+];
+
+/// Writes Postfix's configuration folder.
+///
+/// # Errors
+/// Postfix is not installed, or a file cannot be written.
+pub(super) fn configure(relay: &Relay, peers: &[Peer]) -> anyhow::Result<()> {
+    let etc = relay.layout.postfix_etc();
+    for (name, text) in TABLES {
+        fs::write(etc.join(name), text)?;
+    }
+    let routes: String = peers
+        .iter()
+        .filter(|peer| peer.domain != relay.domain())
+        .map(|peer| {
+            format!(
+                "{} smtp:[{}]:{}\n",
+                peer.domain,
+                peer.mx.ip(),
+                peer.mx.port()
+            )
+        })
+        .collect();
+    fs::write(etc.join("transport"), routes)?;
+    fs::write(etc.join("main.cf"), render(MAIN_CF, &main_values(relay)?)?)?;
+    let port = |port: Port| port.number().to_string();
+    let master = render(
+        MASTER_CF,
+        &[
+            ("etc", etc.display().to_string()),
+            ("ip", relay.address.ip().to_string()),
+            ("mx_port", port(Port::Mx)),
+            ("submission_port", port(Port::Submission)),
+            ("smtps_port", port(Port::Smtps)),
+        ],
+    )?;
+    fs::write(etc.join("master.cf"), master)?;
+    Ok(())
+}
+
+/// Postfix's master in the foreground.
+///
+/// # Errors
+/// Postfix does not say where its daemons are.
+pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
+    let etc = relay.layout.postfix_etc();
+    let daemons = default_of("daemon_directory")?;
+    Ok(Program {
+        name: "postfix",
+        stage: Stage::Mail,
+        command: vec![
+            format!("{daemons}/master").into(),
+            "-c".into(),
+            etc.clone().into(),
+            // In the foreground, with its log in its own hands.
+            "-s".into(),
+        ],
+        user: None,
+        environment: vec![("MAIL_CONFIG", etc.into())],
+        log: relay.layout.log("postfix"),
+        pidfile: None,
+        restart: false,
+    })
+}
+
+fn main_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let layout = &relay.layout;
+    let literal = relay.config.mail_domain.ip();
+    let host_name = match literal {
+        // A host name must be one; brackets are for addresses.
+        Some(_) => "literal.test".to_owned(),
+        None => relay.domain(),
+    };
+    Ok(vec![
+        ("relay_dir", layout.root().display().to_string()),
+        ("etc", layout.postfix_etc().display().to_string()),
+        ("queue", layout.queue().display().to_string()),
+        ("data", layout.postfix_data().display().to_string()),
+        ("log", layout.log("postfix").display().to_string()),
+        ("certificate", layout.certificate().display().to_string()),
+        ("key", layout.key().display().to_string()),
+        ("ip", relay.address.ip().to_string()),
+        ("host_name", host_name.clone()),
+        (
+            "virtual_domains",
+            if literal.is_some() {
+                String::new()
+            } else {
+                host_name
+            },
+        ),
+        (
+            "literal_ip",
+            literal.map(|ip| ip.to_string()).unwrap_or_default(),
+        ),
+        (
+            "max_message_size",
+            relay.config.max_message_size.to_string(),
+        ),
+        ("forbid_bare_newline", forbid_bare_newline()?),
+        ("milters", milters(relay)?),
+    ])
+}
+
+/// Inside the chroot a unix socket is named from the queue directory.
+fn milters(relay: &Relay) -> anyhow::Result<String> {
+    if relay.options.variant == Variant::Plain {
+        return Ok(String::new());
+    }
+    match &relay.config.filtermail_listen {
+        Listen::Tcp(address) => Ok(format!("inet:{address}")),
+        Listen::Unix(path) => {
+            let inside = path
+                .strip_prefix(relay.layout.queue())
+                .context("filtermail_listen must lie below Postfix's queue directory")?;
+            Ok(format!("unix:{}", inside.display()))
+        }
+    }
+}
+
+/// Against smuggled messages: versions that can refuse lines without CR must do so.
+fn forbid_bare_newline() -> anyhow::Result<String> {
+    let known = default_of("smtpd_forbid_bare_newline").is_ok();
+    Ok(if known {
+        "# A line that ends without CR is not the end of a message for everybody: no smuggling.\n\
+         smtpd_forbid_bare_newline = yes\n\
+         smtpd_forbid_bare_newline_exclusions ="
+            .to_owned()
+    } else {
+        "# This version cannot forbid bare newlines.".to_owned()
+    })
+}
+
+/// The built-in value of a setting; an error when this version does not know it.
+fn default_of(setting: &str) -> anyhow::Result<String> {
+    let output = Command::new("postconf")
+        .args(["-d", "-h", setting])
+        .output()
+        .context("running postconf")?;
+    let value = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    ensure!(
+        output.status.success() && !value.is_empty(),
+        "this Postfix does not know `{setting}`"
+    );
+    Ok(value)
+}

@@ -1,0 +1,72 @@
+//! Waiting for a relay to answer.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use super::options::Variant;
+use super::{Relay, daemons};
+use crate::host::addresses::Port;
+
+/// A slow machine gets this long; two cores need a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two attempts.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
+    if relay.options.variant == Variant::Full {
+        for socket in daemons::sockets(relay) {
+            let what = socket.display().to_string();
+            eventually(&what, async || UnixStream::connect(&socket).await.is_ok()).await?;
+        }
+    }
+    for (port, greeting) in [
+        (Port::Mx, "220 "),
+        (Port::Submission, "220 "),
+        (Port::Imap, "* OK "),
+    ] {
+        let address = relay.address.socket(port);
+        eventually(&format!("{port:?} at {address}"), || {
+            greets(address, greeting)
+        })
+        .await?;
+    }
+    // TLS from the first byte: that it listens says enough, since the greeting is the same service's.
+    for port in [Port::Smtps, Port::Imaps] {
+        let address = relay.address.socket(port);
+        let listens = async || TcpStream::connect(address).await.is_ok();
+        eventually(&format!("{port:?} at {address}"), listens).await?;
+    }
+    Ok(())
+}
+
+async fn eventually<F: Future<Output = bool>>(
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> anyhow::Result<()> {
+    let attempts = async {
+        while !attempt().await {
+            sleep(PAUSE).await;
+        }
+    };
+    timeout(PATIENCE, attempts).await.with_context(|| {
+        format!(
+            "{what} does not answer after {} seconds",
+            PATIENCE.as_secs()
+        )
+    })
+}
+
+async fn greets(address: SocketAddr, greeting: &str) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address).await else {
+        return false;
+    };
+    let mut start = vec![0; greeting.len()];
+    stream.read_exact(&mut start).await.is_ok() && start == greeting.as_bytes()
+}

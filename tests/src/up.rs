@@ -1,0 +1,463 @@
+//! `cargo testbed up` and `down`: relays that run until somebody says stop.
+
+use std::fs;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::host::state::{self, StateDir};
+use crate::host::{packages, require_root, users};
+use crate::relay::{DomainKind, Peer, Relay, RelayOptions, Setting, Variant};
+use crate::supervisor::Supervisor;
+use crate::target::Target;
+use crate::{app_login, binaries};
+
+/// How long `down` waits: longer than the supervisor waits for its programs.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long `--detach` waits for a relay that says nothing.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which testbed.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NameArgs {
+    /// Name of the testbed; several run side by side under different names
+    #[arg(long, default_value = "default")]
+    pub name: String,
+
+    /// Folder that holds the folders of testbeds [default: chatmail-testbed in $TMPDIR or /tmp]
+    #[arg(long, value_name = "DIR")]
+    pub state_root: Option<PathBuf>,
+}
+
+impl NameArgs {
+    fn root(&self) -> PathBuf {
+        self.state_root.clone().unwrap_or_else(state::default_root)
+    }
+}
+
+/// Arguments of `up`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UpArgs {
+    /// Which testbed to start
+    #[command(flatten)]
+    pub name: NameArgs,
+
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Return when the relays are ready and leave them running until `down`
+    #[arg(long, conflicts_with = "until_stdin_closes")]
+    pub detach: bool,
+
+    /// Number of relays; they have 127.0.0.x each and send mail to each other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
+    pub domains: u8,
+
+    /// Set a key of chatmail.ini, on all relays; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub config: Vec<Setting>,
+
+    /// When all is ready, describe the first relay in FILE and further ones in FILE.2, FILE.3, … (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub target: Option<PathBuf>,
+
+    /// Stop when standard input ends, so that the relays do not outlive the program that started them
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+
+    /// Postfix and Dovecot only, without our daemons: every address exists, mail passes unseen
+    #[arg(long)]
+    pub plain: bool,
+
+    /// Addresses at the relay's IP address, name@[127.0.0.x], instead of a domain
+    #[arg(long)]
+    pub ip_literal: bool,
+
+    /// Run the release binaries as they are
+    #[arg(long)]
+    pub no_build: bool,
+
+    /// Leave the folder with logs and mail behind, until the next testbed starts
+    #[arg(long)]
+    pub keep: bool,
+}
+
+impl UpArgs {
+    fn relay_options(&self) -> RelayOptions {
+        RelayOptions {
+            variant: if self.plain {
+                Variant::Plain
+            } else {
+                Variant::Full
+            },
+            domain: if self.ip_literal {
+                DomainKind::IpLiteral
+            } else {
+                DomainKind::Name
+            },
+            config: self.config.clone(),
+            relays: self.domains,
+            state_root: self.name.state_root.clone(),
+        }
+    }
+}
+
+/// Prepares the machine, starts the relays, and stays until told to stop.
+///
+/// Must run on a current-thread runtime; see [`Supervisor::new`].
+///
+/// # Errors
+/// The machine lacks something, a configuration is not allowed, or a relay does not come up or dies.
+pub async fn up(args: UpArgs) -> anyhow::Result<()> {
+    require_root()?;
+    packages::ensure_installed(args.yes).await?;
+    users::ensure_exist()?;
+    if !args.plain && !args.no_build {
+        binaries::build()?;
+    }
+    if args.detach {
+        detach(&args)
+    } else {
+        run(&args).await
+    }
+}
+
+/// Stops a detached testbed and waits until nothing of it is left.
+///
+/// # Errors
+/// It does not stop in time.
+pub fn down(args: &NameArgs) -> anyhow::Result<()> {
+    let root = args.root();
+    let Some(pid) = state::supervisor(&root, &args.name)? else {
+        let running = state::running(&root)?;
+        let others = if running.is_empty() {
+            "none".to_owned()
+        } else {
+            running.join(", ")
+        };
+        println!("No testbed named `{}` runs (running: {others}).", args.name);
+        return Ok(());
+    };
+    kill(Pid::from_raw(pid), Signal::SIGTERM).context("stopping the testbed")?;
+    let deadline = Instant::now() + STOP_PATIENCE;
+    while state::supervisor(&root, &args.name)?.is_some() {
+        ensure!(
+            Instant::now() < deadline,
+            "the testbed (process {pid}) does not stop"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    println!("Stopped the testbed `{}`.", args.name);
+    Ok(())
+}
+
+async fn run(args: &UpArgs) -> anyhow::Result<()> {
+    // Before anything is started, so that Ctrl-C finds us able to clean up.
+    let mut stop = StopSignals::new(args.until_stdin_closes)?;
+    let started = Instant::now();
+    let mut folder = StateDir::create(&args.name.root(), &args.name.name)?;
+    if args.keep {
+        folder.keep();
+    }
+    let relays = plan(args, folder.path())?;
+
+    let mut supervisor = Supervisor::new()?;
+    let outcome = tokio::select! {
+        ready = start(&mut supervisor, &relays) => ready,
+        () = stop.received() => Err(anyhow::anyhow!("stopped before the relays were ready")),
+    };
+    let outcome = match outcome {
+        Ok(()) => {
+            serve(
+                args,
+                &folder,
+                &relays,
+                &mut supervisor,
+                &mut stop,
+                started.elapsed(),
+            )
+            .await
+        }
+        Err(error) => Err(error),
+    };
+    if outcome.is_err() {
+        show_logs(&relays);
+    }
+    supervisor.stop().await?;
+    outcome
+}
+
+fn plan(args: &UpArgs, folder: &Path) -> anyhow::Result<Vec<Relay>> {
+    let options = args.relay_options();
+    ensure!(
+        args.domains == 1
+            || args
+                .config
+                .iter()
+                .all(|setting| setting.key != "mail_domain"),
+        "several relays cannot share one mail_domain"
+    );
+    let relays = (1..=usize::from(args.domains))
+        .map(|number| {
+            let name = match number {
+                1 => args.name.name.clone(),
+                _ => format!("{}-{number}", args.name.name),
+            };
+            Relay::plan(name, folder.join(number.to_string()), &options, number)
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let peers: Vec<Peer> = relays.iter().map(Relay::peer).collect();
+    for relay in &relays {
+        relay.configure(&peers)?;
+    }
+    Ok(relays)
+}
+
+async fn start(supervisor: &mut Supervisor, relays: &[Relay]) -> anyhow::Result<()> {
+    for relay in relays {
+        for program in relay.programs()? {
+            supervisor.start(program)?;
+        }
+    }
+    let ready = async {
+        for relay in relays {
+            relay.ready().await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ready = ready => ready,
+        error = supervisor.failure() => Err(error),
+    }
+}
+
+async fn serve(
+    args: &UpArgs,
+    folder: &StateDir,
+    relays: &[Relay],
+    supervisor: &mut Supervisor,
+    stop: &mut StopSignals,
+    took: Duration,
+) -> anyhow::Result<()> {
+    let targets: Vec<Target> = relays.iter().map(Relay::target).collect();
+    write_targets(&own_target(folder.path()), &targets)?;
+    if let Some(path) = &args.target {
+        write_targets(path, &targets)?;
+    }
+    if !args.until_stdin_closes {
+        println!("Ready after {:.1} s.", took.as_secs_f64());
+        for relay in relays {
+            introduce(relay)?;
+        }
+        println!("Ctrl-C stops everything.");
+    }
+    tokio::select! {
+        () = stop.received() => Ok(()),
+        error = supervisor.failure() => Err(error),
+    }
+}
+
+/// The first relay's file comes last: whoever waits for it finds the others there.
+fn write_targets(path: &Path, targets: &[Target]) -> anyhow::Result<()> {
+    for (index, target) in targets.iter().enumerate().rev() {
+        target.write(&numbered(path, index + 1))?;
+    }
+    Ok(())
+}
+
+/// `FILE` for the first relay, `FILE.2` for the second.
+pub fn numbered(path: &Path, number: usize) -> PathBuf {
+    if number == 1 {
+        return path.to_owned();
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn own_target(folder: &Path) -> PathBuf {
+    folder.join("target.json")
+}
+
+fn introduce(relay: &Relay) -> anyhow::Result<()> {
+    let target = relay.target();
+    let (address, password) = relay.new_account();
+    let url = app_login::url(&target, &address, &password);
+    println!("\nRelay {} for addresses at {}", target.name, target.domain);
+    for (name, process) in &target.procs {
+        println!("  {name:<11} process {}", process.pid()?);
+    }
+    println!("  IMAP        {} (TLS)", target.imap);
+    println!(
+        "  submission  {} (TLS), {} (STARTTLS)",
+        target.smtps, target.submission
+    );
+    println!("  mail from other relays  {}", target.mx);
+    println!("  mailboxes   {}", target.mailboxes_dir.display());
+    println!("  logs        {}", target.state_dir.join("log").display());
+    println!("  settings    {}", target.chatmail_ini.display());
+    println!(
+        "\nFor a Delta Chat app on this machine (\"I already have an account\", scan or paste):"
+    );
+    println!("{url}\n{}", app_login::qr_code(&url)?);
+    Ok(())
+}
+
+/// The end of each log, for somebody who wants to know why it did not work.
+fn show_logs(relays: &[Relay]) {
+    const LINES: usize = 15;
+    for relay in relays {
+        let Ok(logs) = fs::read_dir(relay.target().state_dir.join("log")) else {
+            continue;
+        };
+        for log in logs.flatten() {
+            let Ok(text) = fs::read_to_string(log.path()) else {
+                continue;
+            };
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = lines
+                .get(lines.len().saturating_sub(LINES)..)
+                .unwrap_or_default();
+            eprintln!("--- {}\n{}", log.path().display(), tail.join("\n"));
+        }
+    }
+}
+
+/// Starts the same testbed again in the background and waits until it is ready.
+fn detach(args: &UpArgs) -> anyhow::Result<()> {
+    let root = args.name.root();
+    let output = tempfile::NamedTempFile::new().context("a file for the supervisor's output")?;
+    let mut child = background(args, output.reopen()?)?;
+    let target = own_target(&root.join(&args.name.name));
+    let deadline = Instant::now() + START_PATIENCE;
+    let supervisor = i32::try_from(child.id())?;
+    loop {
+        let ours = state::supervisor(&root, &args.name.name)? == Some(supervisor);
+        if ours && target.exists() {
+            break;
+        }
+        if let Some(status) = child.try_wait()? {
+            let mut text = String::new();
+            output.reopen()?.read_to_string(&mut text)?;
+            bail!("the testbed did not come up ({status}):\n{text}");
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "the testbed (process {supervisor}) is not ready"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let name = &args.name.name;
+    print!("{}", fs::read_to_string(output.path())?);
+    println!("The testbed runs in the background; `cargo testbed down --name {name}` stops it.");
+    Ok(())
+}
+
+fn background(args: &UpArgs, output: fs::File) -> anyhow::Result<Child> {
+    use std::os::unix::process::CommandExt as _;
+
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["up", "--no-build", "--name", &args.name.name]);
+    command.args(["--domains", &args.domains.to_string()]);
+    for setting in &args.config {
+        command.args(["--config", &setting.to_string()]);
+    }
+    for (flag, value) in [
+        ("--state-root", &args.name.state_root),
+        ("--target", &args.target),
+    ] {
+        if let Some(path) = value {
+            command.arg(flag).arg(path);
+        }
+    }
+    for (flag, given) in [
+        ("--plain", args.plain),
+        ("--ip-literal", args.ip_literal),
+        ("--keep", args.keep),
+    ] {
+        if given {
+            command.arg(flag);
+        }
+    }
+    command
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        // Out of reach of the terminal's Ctrl-C.
+        .process_group(0)
+        .spawn()
+        .context("starting the supervisor")
+}
+
+/// Everything that means stop.
+struct StopSignals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+    stdin_closed: Option<oneshot::Receiver<()>>,
+}
+
+impl StopSignals {
+    fn new(until_stdin_closes: bool) -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            stdin_closed: until_stdin_closes.then(watch_stdin),
+        })
+    }
+
+    async fn received(&mut self) {
+        let stdin_closed = async {
+            match &mut self.stdin_closed {
+                // A sender that is gone without a word says the same.
+                Some(closed) => drop(closed.await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+            () = stdin_closed => {}
+        }
+    }
+}
+
+/// A thread of its own: the runtime would wait for a blocked read before it ends.
+fn watch_stdin() -> oneshot::Receiver<()> {
+    let (closed, receiver) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut ignored = [0; 512];
+        while std::io::stdin()
+            .read(&mut ignored)
+            .is_ok_and(|count| count > 0)
+        {}
+        // Nobody waits any more when another signal came first.
+        let _ = closed.send(());
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn further_relays_have_numbered_files() {
+        assert_eq!(numbered(Path::new("/x/t.json"), 1), Path::new("/x/t.json"));
+        assert_eq!(
+            numbered(Path::new("/x/t.json"), 3),
+            Path::new("/x/t.json.3")
+        );
+    }
+}
