@@ -1,1 +1,18 @@
-//! Stub.
+//! filtermail: only end-to-end encrypted mail passes.
+//!
+//! - [`gate`]: the verdict on one message, a push parser that never holds the message
+//! - [`session`]: what a milter decides, without a milter library
+//! - [`outgoing`]: the rules of submission, with [`rate_limit`] and [`hygiene`]
+//! - [`milter`]: carries a session's decisions over the milter protocol
+//! - [`daemon`]: sockets, timers and the drain
+//! - [`check`]: `filtermail check FILE`
+
+pub mod check;
+pub mod daemon;
+pub mod gate;
+pub mod hygiene;
+pub mod metrics;
+pub mod milter;
+pub mod outgoing;
+pub mod rate_limit;
+pub mod session;

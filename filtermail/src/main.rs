@@ -1,2 +1,119 @@
-//! Stub.
-fn main() {}
+//! The `filtermail` binary: arguments, configuration, log, then the library.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use chatmail::cli::{CheckConfigArgs, ConfigArgs};
+use chatmail::lifecycle::{self, Exit, StopSignals};
+use chatmail::{Config, telemetry};
+use clap::{Parser, Subcommand};
+use filtermail::check::CheckArgs;
+use filtermail::daemon::Daemon;
+
+/// The milter of a chatmail relay: only end-to-end encrypted mail passes
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon; this is also what happens without a command
+    Serve,
+    /// Check the configuration file, or describe its keys
+    CheckConfig(CheckConfigArgs),
+    /// Say for stored messages whether they would pass, and which rule they break
+    #[command(after_help = CHECK_AFTER_HELP)]
+    Check(CheckArgs),
+}
+
+const AFTER_HELP: &str = "\
+Postfix asks this daemon about each message on its submission ports. In master.cf:
+
+    submissions inet n - y - - smtpd
+      -o smtpd_milters=unix:filtermail/outgoing.sock
+      -o milter_default_action=tempfail
+
+The path is relative to Postfix's queue directory, in whose chroot smtpd runs; filtermail_listen
+in chatmail.ini names the same socket from the root.
+
+Examples:
+    filtermail --config /etc/chatmail/chatmail.ini
+    filtermail check-config --describe
+    filtermail check --login alice@chat.example message.eml
+
+RUST_LOG sets what is logged: a level, or target=level pairs, e.g. RUST_LOG=debug.
+Exit status: 0 told to stop, 70 failure, 71 a socket cannot be had, 78 bad configuration.";
+
+const CHECK_AFTER_HELP: &str = "\
+Examples:
+    filtermail check message.eml
+    filtermail check --login alice@chat.example - < message.eml
+    filtermail check --incoming --json ~/Maildir/cur/*
+
+Lines may end in LF, as in a Maildir, or in CRLF.
+Exit status: 0 all pass, 1 some would be refused, 2 some could not be judged.";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Some(Command::CheckConfig(check)) => check.run(&arguments.config).into(),
+        Some(Command::Check(check)) => run_check(&check),
+        Some(Command::Serve) | None => run_daemon(&arguments.config).into(),
+    }
+}
+
+fn run_check(check: &CheckArgs) -> ExitCode {
+    match check.run(&mut std::io::stdout().lock()) {
+        Ok(summary) => ExitCode::from(summary as u8),
+        Err(error) => {
+            eprintln!("error: cannot write the result: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run_daemon(arguments: &ConfigArgs) -> Exit {
+    telemetry::init("filtermail");
+    let config = match arguments.load() {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Exit::Configuration;
+        }
+    };
+    serve(&config).unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        Exit::System
+    })
+}
+
+/// One thread serves all connections: a message costs it well under a millisecond where Postfix
+/// spends several, and nothing has to travel between processors.
+fn serve(config: &Config) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(async {
+        let mut signals = StopSignals::new().context("cannot wait for signals")?;
+        let daemon = Daemon::bind(config)?;
+        lifecycle::notify_ready();
+        let stop = async {
+            signals.received().await;
+            lifecycle::notify_stopping();
+            tracing::info!("stopping");
+        };
+        Ok(match daemon.run(stop).await {
+            Ok(()) => Exit::Stopped,
+            Err(error) => {
+                tracing::error!("cannot go on: {error}");
+                Exit::Failure
+            }
+        })
+    })
+}

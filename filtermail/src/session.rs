@@ -1,0 +1,84 @@
+//! What a milter decides, without a milter library and without I/O.
+//!
+//! A [`Session`] lives as long as Postfix's connection to us, which is one SMTP connection. It is
+//! told of each message in the order of SMTP: [`mail`](Session::mail),
+//! [`recipient`](Session::recipient) for each recipient, [`header`](Session::header) for each
+//! header field, [`end_of_headers`](Session::end_of_headers), [`body`](Session::body) for each
+//! chunk, [`end_of_message`](Session::end_of_message); or [`abort`](Session::abort) at any point.
+//! Only two of these have an answer: a milter that lets Postfix wait for every stage costs it a
+//! round trip each time, and what is wrong with a message can as well be said at its end.
+
+use chatmail::Reply;
+
+/// One SMTP connection as the milter sees it.
+pub trait Session: Send + 'static {
+    /// A message begins. `sender` is the reverse path without its angle brackets, empty for
+    /// `<>`; `login` is Postfix's `{auth_authen}`, absent when the client did not log in.
+    fn mail(&mut self, sender: &[u8], login: Option<&[u8]>);
+
+    /// One more recipient, without angle brackets. A refusal concerns this recipient.
+    fn recipient(&mut self, recipient: &[u8]) -> Answer;
+
+    /// One header field, its value with the white space that follows the colon; continuation
+    /// lines are separated by LF.
+    fn header(&mut self, name: &[u8], value: &[u8]);
+
+    /// The header section is over.
+    fn end_of_headers(&mut self);
+
+    /// A piece of the body, lines ending in CRLF.
+    fn body(&mut self, chunk: &[u8]);
+
+    /// The message is complete; `queue_id` is for the log.
+    fn end_of_message(&mut self, queue_id: &str) -> Outcome;
+
+    /// The message is given up by the client or by Postfix.
+    fn abort(&mut self);
+}
+
+/// The answer to a recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The recipient is fine.
+    Continue,
+    /// The recipient gets this 4yz or 5yz reply.
+    Refuse(Reply),
+}
+
+/// The answer to a complete message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The message passes with these changes, made in this order.
+    Accept(Vec<Edit>),
+    /// The client gets this 4yz or 5yz reply after its final dot.
+    Refuse(Reply),
+}
+
+/// One change to the header section. Values have no white space in front and LF before
+/// continuation lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Puts a field above all others, the MTA's own `Received` included.
+    InsertOnTop {
+        /// The name of the field.
+        name: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Gives the nth field of this name, counted from 1, a new value.
+    Replace {
+        /// The name of the field, in any case.
+        name: String,
+        /// Which of the fields of that name.
+        occurrence: u32,
+        /// Its new value.
+        value: String,
+    },
+    /// Removes the nth field of this name, counted from 1.
+    Delete {
+        /// The name of the field, in any case.
+        name: String,
+        /// Which of the fields of that name.
+        occurrence: u32,
+    },
+}
