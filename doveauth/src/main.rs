@@ -129,11 +129,18 @@ fn raise_descriptor_limit() {
 fn list_accounts(config: &Config, json: bool) -> Exit {
     match write_accounts(config, json, &mut io::BufWriter::new(io::stdout().lock())) {
         Ok(()) => Exit::Stopped,
+        // Whoever read the list has seen enough, as `head` has.
+        Err(error) if is_broken_pipe(&error) => Exit::Stopped,
         Err(error) => {
             tracing::error!("{error:#}");
             Exit::Failure
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn write_accounts(config: &Config, json: bool, out: &mut impl io::Write) -> anyhow::Result<()> {

@@ -28,3 +28,6 @@ pub use host::{Host, HostError, HostLimits};
 pub use rules::{NewAccountRules, Refusal};
 pub use service::{AccountService, LoginError, LoginOutcome};
 pub use store::{Account, Store, StoreError};
+
+#[cfg(test)]
+mod tests;

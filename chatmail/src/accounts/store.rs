@@ -248,15 +248,9 @@ fn read_start<'a>(path: &Path, room: &'a mut [u8]) -> io::Result<&'a [u8]> {
         .read(true)
         .custom_flags(nonblocking)
         .open(path)?;
-    let mut length = 0;
-    while let Some(rest) = room.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    // One read gets all there is of a regular file, and asking again for its end would cost as
+    // much. Linux does not interrupt such reads by signals.
+    let length = file.read(room)?;
     Ok(room.get(..length).unwrap_or_default())
 }
 

@@ -1,0 +1,452 @@
+//! The store and the service together, on a temporary directory.
+
+use std::fs::{self, File, FileTimes};
+use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rstest::rstest;
+use sha_crypt::{PasswordVerifier as _, ShaCrypt};
+use tempfile::TempDir;
+
+use super::store::Creation;
+use super::*;
+use crate::Address;
+use crate::policy::Policy;
+
+const DAY: u64 = 24 * 60 * 60;
+
+struct Fixture {
+    dir: TempDir,
+    service: AccountService,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Self::with(|_| {}, HostLimits::default(), None)
+    }
+
+    fn with(
+        change: impl FnOnce(&mut NewAccountRules),
+        limits: HostLimits,
+        per_minute: Option<u32>,
+    ) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut rules = NewAccountRules {
+            domain: "x.org".parse().unwrap(),
+            username_min: 3,
+            username_max: 9,
+            password_min: 9,
+            reserved: vec![],
+            nocreate_file: dir.path().join("nocreate"),
+        };
+        change(&mut rules);
+        let root = dir.path().join("mail");
+        let store = Store::new(&root);
+        assert!(store.prepare().unwrap());
+        let host = Host::new(limits, root);
+        let rate = per_minute.and_then(NonZeroU32::new);
+        let service = AccountService::new(store, rules, host, rate, 1000);
+        Self { dir, service }
+    }
+
+    fn home(&self, address: &str) -> PathBuf {
+        self.dir.path().join("mail").join(address)
+    }
+
+    async fn login(&self, address: &str, password: &str) -> Result<LoginOutcome, LoginError> {
+        self.service
+            .login(&parse(address), password.as_bytes())
+            .await
+    }
+
+    fn account(&self, address: &str) -> Account {
+        self.service.account(&parse(address)).unwrap()
+    }
+}
+
+fn parse(address: &str) -> Address {
+    address.parse().unwrap()
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn verifies(hash: &PasswordHash, password: &str) -> bool {
+    let crypt = hash.as_str().strip_prefix("{SHA512-CRYPT}").unwrap();
+    ShaCrypt::SHA512
+        .verify_password(password.as_bytes(), crypt)
+        .is_ok()
+}
+
+#[tokio::test]
+async fn the_first_login_creates_and_the_second_finds() {
+    let fixture = Fixture::new();
+    let LoginOutcome::Created(hash) = fixture.login("Bob@X.org", "a password").await.unwrap()
+    else {
+        panic!("not created");
+    };
+    assert!(verifies(&hash, "a password"));
+    let again = fixture.login("bob@x.org", "another one").await.unwrap();
+    assert_eq!(again, LoginOutcome::Existing(hash.clone()));
+
+    let home = fixture.home("bob@x.org");
+    assert_eq!(
+        fs::read_to_string(home.join("password")).unwrap(),
+        hash.as_str()
+    );
+    assert_eq!(
+        fs::metadata(&home).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    let mut names: Vec<_> = fs::read_dir(&home)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["enforceE2EEincoming", "password"]);
+    let modified = fs::metadata(home.join("password"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let seconds = modified
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    assert_eq!(seconds % DAY, 0);
+    assert!(
+        SystemTime::now()
+            .duration_since(modified)
+            .unwrap()
+            .as_secs()
+            <= DAY
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_first_logins_at_once_exactly_one_wins() {
+    let fixture = Arc::new(Fixture::new());
+    let logins: Vec<_> = (0..50)
+        .map(|number| {
+            let fixture = Arc::clone(&fixture);
+            tokio::spawn(async move {
+                let password = format!("password {number}");
+                (
+                    fixture.login("bob@x.org", &password).await.unwrap(),
+                    password,
+                )
+            })
+        })
+        .collect();
+    let (mut created, mut existing) = (Vec::new(), Vec::new());
+    for login in logins {
+        match login.await.unwrap() {
+            (LoginOutcome::Created(hash), password) => created.push((hash, password)),
+            (LoginOutcome::Existing(hash), _) => existing.push(hash),
+            (LoginOutcome::Refused(refusal), _) => panic!("refused: {refusal}"),
+        }
+    }
+    assert_eq!((created.len(), existing.len()), (1, 49));
+    let (hash, password) = &created[0];
+    assert!(verifies(hash, password));
+    assert!(existing.iter().all(|other| other == hash));
+}
+
+#[test]
+fn of_processes_that_write_at_once_exactly_one_wins() {
+    let fixture = Fixture::new();
+    let (store, address) = (fixture.service.store(), parse("bob@x.org"));
+    let create = |number: usize| {
+        let hash = PasswordHash::parse(format!("{{PLAIN}}{number}").as_bytes()).unwrap();
+        let creation = store.create(&address, &hash, SystemTime::now()).unwrap();
+        (creation, hash)
+    };
+    let results = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..20)
+            .map(|number| scope.spawn(move || create(number)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let winners: Vec<_> = results
+        .iter()
+        .filter(|(creation, _)| *creation == Creation::Created)
+        .collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(
+        store.read(&address).unwrap(),
+        Account::Present(winners[0].1.clone())
+    );
+}
+
+#[rstest]
+#[case("bob@y.org", "a password", Refusal::ForeignDomain)]
+#[case("b@x.org", "a password", Refusal::NameLength)]
+#[case("b..b@x.org", "a password", Refusal::Name)]
+#[case("../bob@x.org", "a password", Refusal::Name)]
+#[case("bob@x.org", "short", Refusal::PasswordTooShort)]
+#[tokio::test]
+async fn a_refused_login_leaves_nothing(
+    #[case] address: &str,
+    #[case] password: &str,
+    #[case] refusal: Refusal,
+) {
+    let fixture = Fixture::new();
+    let outcome = fixture.login(address, password).await.unwrap();
+    assert_eq!(outcome, LoginOutcome::Refused(refusal));
+    assert_eq!(
+        fs::read_dir(fixture.dir.path().join("mail"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[tokio::test]
+async fn an_account_outlives_the_rules_it_was_made_by() {
+    let fixture = Fixture::new();
+    let home = fixture.home("o+ld..name@x.org");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("password"), "{SHA512-CRYPT}$6$salt$hash\n").unwrap();
+    fs::write(fixture.dir.path().join("nocreate"), "").unwrap();
+    let outcome = fixture.login("o+ld..name@x.org", "x").await.unwrap();
+    assert!(
+        matches!(outcome, LoginOutcome::Existing(hash) if hash.as_str().ends_with("$salt$hash"))
+    );
+}
+
+#[tokio::test]
+async fn creation_can_be_switched_off_and_on() {
+    let fixture = Fixture::new();
+    let switch = fixture.dir.path().join("nocreate");
+    fs::write(&switch, "").unwrap();
+    let refused = LoginOutcome::Refused(Refusal::SwitchedOff);
+    assert_eq!(
+        fixture.login("bob@x.org", "a password").await.unwrap(),
+        refused
+    );
+    fs::remove_file(switch).unwrap();
+    let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(outcome, LoginOutcome::Created(_)));
+}
+
+#[tokio::test]
+async fn creation_has_a_rate_and_existing_accounts_have_none() {
+    let fixture = Fixture::with(|_| {}, HostLimits::default(), Some(2));
+    for address in ["bob1@x.org", "bob2@x.org"] {
+        let outcome = fixture.login(address, "a password").await.unwrap();
+        assert!(matches!(outcome, LoginOutcome::Created(_)));
+    }
+    let over = fixture.login("bob3@x.org", "a password").await.unwrap();
+    assert_eq!(over, LoginOutcome::Refused(Refusal::Rate));
+    assert_eq!(fixture.account("bob3@x.org"), Account::Missing);
+    let existing = fixture.login("bob1@x.org", "a password").await.unwrap();
+    assert!(matches!(existing, LoginOutcome::Existing(_)));
+}
+
+#[tokio::test]
+async fn a_machine_beyond_its_limits_creates_nothing() {
+    let limits = HostLimits {
+        min_free_disk_space: u64::MAX,
+        ..HostLimits::default()
+    };
+    let fixture = Fixture::with(|_| {}, limits, None);
+    let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert_eq!(outcome, LoginOutcome::Refused(Refusal::Disk));
+}
+
+#[tokio::test]
+async fn a_mailbox_without_password_file_becomes_an_account_and_keeps_its_mail() {
+    let fixture = Fixture::new();
+    let home = fixture.home("bob@x.org");
+    fs::create_dir_all(home.join("cur")).unwrap();
+    fs::write(home.join("cur/1"), "mail").unwrap();
+    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(outcome, LoginOutcome::Created(_)));
+    assert_eq!(fs::read(home.join("cur/1")).unwrap(), b"mail");
+}
+
+#[rstest]
+#[case(b"")]
+#[case(b"\n")]
+#[case(b"blocked by the operator")]
+#[case(b"\xff\xfe")]
+#[case(&[b'x'; 5000])]
+#[tokio::test]
+async fn a_password_file_without_hash_locks_the_account(#[case] content: &[u8]) {
+    let fixture = Fixture::new();
+    let home = fixture.home("bob@x.org");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("password"), content).unwrap();
+    let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert_eq!(outcome, LoginOutcome::Refused(Refusal::Locked));
+    assert_eq!(fs::read(home.join("password")).unwrap(), content);
+    assert!(fixture.service.policy(&parse("bob@x.org")).unwrap().exists);
+}
+
+#[tokio::test]
+async fn a_new_hash_in_the_file_holds_at_once() {
+    let fixture = Fixture::new();
+    fixture.login("bob@x.org", "a password").await.unwrap();
+    let file = fixture.home("bob@x.org").join("password");
+    fs::write(&file, "{PLAIN}other").unwrap();
+    let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(outcome, LoginOutcome::Existing(hash) if hash.as_str() == "{PLAIN}other"));
+    fs::remove_file(&file).unwrap();
+    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+}
+
+#[tokio::test]
+async fn a_killed_creation_leaves_no_account_and_its_remains_go() {
+    let fixture = Fixture::new();
+    let home = fixture.home("bob@x.org");
+    fs::create_dir(&home).unwrap();
+    let remains = home.join("password.new.0123456789abcdef");
+    fs::write(&remains, "{PLAIN}half").unwrap();
+    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    assert_eq!(fixture.service.store().accounts().unwrap().count(), 0);
+
+    // As young as this it may be of another process that is at it.
+    let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(outcome, LoginOutcome::Created(_)));
+    assert!(remains.exists());
+
+    fs::remove_file(home.join("password")).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(3600);
+    let hash = PasswordHash::parse(b"{PLAIN}later").unwrap();
+    let created = fixture
+        .service
+        .store()
+        .create(&parse("bob@x.org"), &hash, later);
+    assert_eq!(created.unwrap(), Creation::Created);
+    assert!(!remains.exists());
+}
+
+#[tokio::test]
+async fn a_broken_store_is_an_error_and_no_refusal() {
+    let fixture = Fixture::new();
+    fs::write(fixture.home("bob@x.org"), "a file").unwrap();
+    fs::create_dir_all(fixture.home("eve@x.org").join("password")).unwrap();
+    for address in ["bob@x.org", "eve@x.org"] {
+        let error = fixture.login(address, "a password").await.unwrap_err();
+        assert!(
+            !error.to_string().contains(address),
+            "names the address: {error}"
+        );
+    }
+    assert!(fixture.service.policy(&parse("bob@x.org")).is_err());
+    let noted = fixture
+        .service
+        .store()
+        .record_login(&parse("bob@x.org"), SystemTime::now());
+    assert!(noted.is_err());
+}
+
+#[tokio::test]
+async fn a_missing_mailboxes_directory_is_an_error() {
+    let fixture = Fixture::new();
+    fs::remove_dir(fixture.dir.path().join("mail")).unwrap();
+    assert!(fixture.login("bob@x.org", "a password").await.is_err());
+    let (service, bob) = (&fixture.service, parse("bob@x.org"));
+    assert!(service.account(&bob).is_err());
+    assert!(service.policy(&bob).is_err());
+    assert!(
+        service
+            .store()
+            .record_login(&bob, SystemTime::now())
+            .is_err()
+    );
+    assert!(service.store().accounts().is_err());
+    assert!(!fixture.dir.path().join("mail").exists());
+}
+
+#[test]
+fn a_creation_that_fails_leaves_no_account_and_no_remains() {
+    let fixture = Fixture::new();
+    let home = fixture.home("bob@x.org");
+    fs::create_dir_all(home.join("enforceE2EEincoming")).unwrap();
+    let hash = PasswordHash::parse(b"{PLAIN}x").unwrap();
+    let store = fixture.service.store();
+    let created = store.create(&parse("bob@x.org"), &hash, SystemTime::now());
+    assert!(created.is_err());
+    assert_eq!(store.read(&parse("bob@x.org")).unwrap(), Account::Missing);
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 1);
+}
+
+#[rstest]
+// Stored, set to, found afterwards.
+#[case(10 * DAY, 12 * DAY + 5000, 12 * DAY)]
+#[case(10 * DAY, 10 * DAY + 5000, 10 * DAY)]
+#[case(10 * DAY + 77, 10 * DAY + 5000, 10 * DAY)]
+#[case(10 * DAY, 9 * DAY, 10 * DAY)]
+#[case(10 * DAY + 77, 9 * DAY, 10 * DAY + 77)]
+#[tokio::test]
+async fn last_logins_are_days_that_move_forward(
+    #[case] stored: u64,
+    #[case] set: u64,
+    #[case] found: u64,
+) {
+    let fixture = Fixture::new();
+    let home = fixture.home("bob@x.org");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("password"), "{PLAIN}x").unwrap();
+    let file = File::open(home.join("password")).unwrap();
+    file.set_times(FileTimes::new().set_modified(at(stored)))
+        .unwrap();
+    let store = fixture.service.store();
+    assert!(store.record_login(&parse("bob@x.org"), at(set)).unwrap());
+    assert_eq!(file.metadata().unwrap().modified().unwrap(), at(found));
+    assert!(!store.record_login(&parse("eve@x.org"), at(set)).unwrap());
+}
+
+#[rstest]
+#[case("bob@x.org", None, false, Policy { exists: true, cleartext: true, blocked: false, over_quota: false })]
+#[case("bob@x.org", None, true, Policy { exists: true, cleartext: false, blocked: false, over_quota: false })]
+#[case("BOB+tag@X.org", None, false, Policy { exists: true, cleartext: true, blocked: false, over_quota: false })]
+#[case("bob@x.org", Some("500S\n999 2\n"), false, Policy { exists: true, cleartext: true, blocked: false, over_quota: false })]
+#[case("bob@x.org", Some("500S\n999 2\n1 1\n"), false, Policy { exists: true, cleartext: true, blocked: false, over_quota: true })]
+#[case("bob@x.org", Some("garbage\ngarbage"), false, Policy { exists: true, cleartext: true, blocked: false, over_quota: false })]
+#[case("eve@x.org", None, false, Policy::default())]
+#[case("bob@y.org", None, false, Policy::default())]
+#[case("a/b@x.org", None, false, Policy::default())]
+fn policies(
+    #[case] address: &str,
+    #[case] quota: Option<&str>,
+    #[case] encrypted_only: bool,
+    #[case] expected: Policy,
+) {
+    let fixture = Fixture::new();
+    let home = fixture.home("bob@x.org");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("password"), "{PLAIN}x").unwrap();
+    if let Some(quota) = quota {
+        fs::write(home.join("maildirsize"), quota).unwrap();
+    }
+    if encrypted_only {
+        fs::write(home.join("enforceE2EEincoming"), "").unwrap();
+    }
+    assert_eq!(fixture.service.policy(&parse(address)).unwrap(), expected);
+}
+
+#[test]
+fn the_list_has_accounts_and_nothing_else() {
+    let fixture = Fixture::new();
+    for address in ["bob@x.org", "eve@x.org", "Cap@x.org", "notes"] {
+        fs::create_dir(fixture.home(address)).unwrap();
+        fs::write(fixture.home(address).join("password"), "{PLAIN}x").unwrap();
+    }
+    fs::create_dir(fixture.home("none@x.org")).unwrap();
+    fs::write(fixture.home("file@x.org"), "").unwrap();
+    let accounts = fixture.service.store().accounts().unwrap();
+    let mut accounts: Vec<_> = accounts
+        .map(|address| address.unwrap().to_string())
+        .collect();
+    accounts.sort();
+    assert_eq!(accounts, ["bob@x.org", "eve@x.org"]);
+}

@@ -1,0 +1,133 @@
+//! A doveauth in this process, on sockets in a temporary directory.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chatmail::Config;
+use doveauth::{Daemon, Drained};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// How long a test waits for what should come at once.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The running daemon.
+pub(crate) struct Relay {
+    dir: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Drained>,
+}
+
+impl Relay {
+    /// Starts it for the domain `x.org`, with these lines added to `chatmail.ini`.
+    pub(crate) fn start(settings: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let text = format!(
+            "[params]\nmail_domain = x.org\nmailboxes_dir = {}\ndoveauth_socket = {}\n\
+             lastlogin_socket = {}\npolicy_socket = {}\nnocreate_file = {}\ndoveauth_metrics =\n\
+             max_load_1m = 0\nmin_available_memory = 0\nmin_free_disk_space = 0\n\
+             username_min_length = 3\n{settings}\n",
+            path("mail"),
+            path("auth"),
+            path("last-login"),
+            path("policy"),
+            path("nocreate"),
+        );
+        let (config, warnings) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
+        assert_eq!(warnings, []);
+        let daemon = Daemon::bind(&config).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async move { drop(stopped.await) };
+        let running = tokio::spawn(daemon.run(stopped, PATIENCE));
+        Self {
+            dir,
+            stop: Some(stop),
+            running,
+        }
+    }
+
+    /// A file of an account, or a socket: relative to the temporary directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A connection to the socket of this name.
+    pub(crate) async fn connect(&self, socket: &str) -> Connection {
+        Connection {
+            stream: UnixStream::connect(self.path(socket)).await.unwrap(),
+        }
+    }
+
+    /// What all these bytes are answered with, up to the end of the connection.
+    pub(crate) async fn ask(&self, socket: &str, request: &[u8]) -> String {
+        let mut connection = self.connect(socket).await;
+        connection.send(request).await;
+        connection.rest().await
+    }
+
+    /// Tells it to stop.
+    pub(crate) fn begin_stop(&mut self) {
+        self.stop.take();
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub(crate) async fn stop(mut self) -> Drained {
+        self.begin_stop();
+        tokio::time::timeout(PATIENCE, self.running)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+}
+
+/// A client.
+pub(crate) struct Connection {
+    stream: UnixStream,
+}
+
+impl Connection {
+    /// Sends bytes as they are.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        // The daemon may close before it has read all of what it refuses.
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// Sends a line and reads the answer, without their newlines.
+    pub(crate) async fn ask(&mut self, line: &str) -> String {
+        self.send(format!("{line}\n").as_bytes()).await;
+        self.line().await
+    }
+
+    /// The next line.
+    pub(crate) async fn line(&mut self) -> String {
+        let read = async {
+            let mut line = Vec::new();
+            loop {
+                match self.stream.read_u8().await.unwrap() {
+                    b'\n' => return String::from_utf8(line).unwrap(),
+                    byte => line.push(byte),
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap()
+    }
+
+    /// Closes our side, and reads up to the end.
+    pub(crate) async fn rest(mut self) -> String {
+        let _ = self.stream.shutdown().await;
+        self.until_closed().await
+    }
+
+    /// Reads until the daemon closes.
+    pub(crate) async fn until_closed(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let read = self.stream.read_to_end(&mut bytes);
+        // A reset after the answer is a closed connection too.
+        let _ = tokio::time::timeout(PATIENCE, read).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+}
