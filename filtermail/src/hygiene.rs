@@ -1,16 +1,14 @@
 //! What leaves in the header section: no subject, no traces of the sender's machine.
 //!
-//! Every message leaves with exactly one `Subject: [...]`, also when it came with none or several,
-//! so that its presence tells nothing. `Received`, `X-Originating-IP`, `X-Mailer` and `User-Agent`
-//! go, all of them. Strict mode turns the list around: only what a chat client needs stays, and
-//! display names in `From`, `To` and `Cc` go.
+//! `Subject` becomes `[...]`, and of several only one stays; a message without a subject stays
+//! without. `Received`, `X-Originating-IP`, `X-Mailer` and `User-Agent` go, all of them. Strict mode
+//! turns the list around: only what a chat client needs stays, and display names in `From`, `To`
+//! and `Cc` go.
 //!
-//! Postfix's own `Received`, which holds the client's IP address, goes as well. Postfix keeps the
-//! first field of a stored message, its own `Received`, from milters: it neither shows nor counts
-//! it. But it takes whatever comes first to be that field. So the new `Subject` is inserted on top
-//! of all, which leaves Postfix's `Received` as the first one of that name, to be deleted like any
-//! other. (Do not let Postfix's `header_checks` remove it instead: then the first field that the
-//! client sent takes its place and no milter ever sees that one.)
+//! Postfix's own `Received`, which holds the client's IP address, is not ours to remove: Postfix
+//! neither shows it to milters nor counts it, wherever something is inserted (tried with 3.7).
+//! `header_checks` with `/^Received:/ IGNORE` for the submission ports' cleanup(8) removes it, and
+//! hides no other field from us.
 
 use chatmail::Address;
 
@@ -94,8 +92,7 @@ impl Hygiene {
             mode,
             subjects: 0,
             froms: 0,
-            // Postfix's own, which is not shown to us.
-            removals: vec![("received".to_owned(), 1)],
+            removals: Vec::new(),
             lists: Vec::new(),
             edits: 0,
             lists_size: 0,
@@ -123,15 +120,23 @@ impl Hygiene {
         if self.edits > EDITS_MAX || self.lists_size > ADDRESS_LISTS_MAX {
             return Err(Excess);
         }
-        // This one comes first: it is what makes Postfix's own Received removable.
-        let mut edits = vec![Edit::InsertOnTop {
-            name: "Subject",
-            value: SUBJECT.to_owned(),
-        }];
-        let subjects = ("subject".to_owned(), self.subjects);
-        for (name, count) in self.removals.into_iter().chain([subjects]) {
+        let mut edits = Vec::new();
+        if self.subjects > 0 {
+            let (name, value) = ("Subject".to_owned(), SUBJECT.to_owned());
+            edits.push(Edit::Replace {
+                name,
+                occurrence: 1,
+                value,
+            });
+        }
+        let more_subjects = ("subject".to_owned(), 2..=self.subjects);
+        let removals = self
+            .removals
+            .into_iter()
+            .map(|(name, count)| (name, 1..=count));
+        for (name, occurrences) in removals.chain([more_subjects]) {
             // The last one first: a removal renumbers those that follow.
-            let occurrences = (1..=count).rev();
+            let occurrences = occurrences.rev();
             edits.extend(occurrences.map(|occurrence| Edit::Delete {
                 name: name.clone(),
                 occurrence,
@@ -239,7 +244,6 @@ mod tests {
 
     fn shown(edit: &Edit) -> String {
         match edit {
-            Edit::InsertOnTop { name, value } => format!("+ {name}: {value}"),
             Edit::Replace {
                 name,
                 occurrence,
@@ -258,14 +262,13 @@ mod tests {
         ];
         assert_eq!(
             edits(Mode::Ordinary, &headers).unwrap(),
-            ["+ Subject: [...]", "- received 1", "- subject 1"]
+            ["= Subject 1: [...]"]
         );
     }
 
     #[test]
-    fn a_message_without_subject_gets_one_too() {
-        let expected = ["+ Subject: [...]", "- received 1"];
-        assert_eq!(edits(Mode::Ordinary, &[]).unwrap(), expected);
+    fn a_message_without_subject_stays_without() {
+        assert_eq!(edits(Mode::Ordinary, &[("To", "")]).unwrap(), [""; 0]);
     }
 
     #[test]
@@ -282,15 +285,13 @@ mod tests {
         assert_eq!(
             edits(Mode::Ordinary, &headers).unwrap(),
             [
-                "+ Subject: [...]",
-                "- received 3",
+                "= Subject 1: [...]",
                 "- received 2",
                 "- received 1",
                 "- user-agent 1",
                 "- x-mailer 1",
                 "- x-originating-ip 1",
                 "- subject 2",
-                "- subject 1",
             ]
         );
     }
@@ -310,10 +311,7 @@ mod tests {
             ("Secure-Join-Auth", ""),
             ("Auto-Submitted", ""),
         ];
-        assert_eq!(
-            edits(Mode::Strict, &kept).unwrap(),
-            edits(Mode::Ordinary, &kept).unwrap()
-        );
+        assert_eq!(edits(Mode::Strict, &kept).unwrap(), [""; 0]);
         let others = [
             ("X-Foo", ""),
             ("Reply-To", ""),
@@ -322,14 +320,7 @@ mod tests {
         ];
         assert_eq!(
             edits(Mode::Strict, &others).unwrap(),
-            [
-                "+ Subject: [...]",
-                "- received 2",
-                "- received 1",
-                "- x-foo 2",
-                "- x-foo 1",
-                "- reply-to 1",
-            ]
+            ["- x-foo 2", "- x-foo 1", "- reply-to 1", "- received 1",]
         );
     }
 
@@ -344,7 +335,7 @@ mod tests {
     fn strict_mode_drops_display_names(#[case] value: &str, #[case] expected: &str) {
         let headers = [("From", " Alice <a@x.org>"), ("To", value)];
         assert_eq!(
-            edits(Mode::Strict, &headers).unwrap()[2..],
+            edits(Mode::Strict, &headers).unwrap(),
             [
                 "= From 1: a@x.org".to_owned(),
                 format!("= To 1: {expected}")

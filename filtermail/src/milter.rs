@@ -54,7 +54,7 @@ const PROTOCOL: ProtoOpts = ProtoOpts::NO_CONNECT
     .union(ProtoOpts::LEADING_SPACE);
 
 /// What we do to messages.
-const ACTIONS: Actions = Actions::ADD_HEADER.union(Actions::CHANGE_HEADER);
+const ACTIONS: Actions = Actions::CHANGE_HEADER;
 
 /// The SASL login, in Postfix's notation.
 const AUTH_AUTHEN: &CStr = c"{auth_authen}";
@@ -319,9 +319,6 @@ fn abort<S: Session>(cx: &mut Context<Conversation<S>>) -> Status {
 async fn apply(actions: &EomActions, edits: Vec<Edit>) -> Result<(), ActionError> {
     for edit in edits {
         match edit {
-            Edit::InsertOnTop { name, value } => {
-                actions.insert_header(0, name, field_value(&value)).await?;
-            }
             Edit::Replace {
                 name,
                 occurrence,

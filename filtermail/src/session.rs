@@ -58,13 +58,6 @@ pub enum Outcome {
 /// continuation lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// Puts a field above all others, the MTA's own `Received` included.
-    InsertOnTop {
-        /// The name of the field.
-        name: &'static str,
-        /// Its value.
-        value: String,
-    },
     /// Gives the nth field of this name, counted from 1, a new value.
     Replace {
         /// The name of the field, in any case.

@@ -1,0 +1,125 @@
+//! A running filtermail and a client that speaks the milter protocol to it as Postfix does.
+
+// Each test file is a program of its own and uses a part of this.
+#![allow(dead_code)]
+
+pub mod mta;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chatmail::Config;
+use filtermail::daemon::Daemon;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use mta::{Ending, Mta};
+
+/// The address that the tests log in with.
+pub const ALICE: &str = "alice@chat.example";
+
+/// Somebody to write to.
+pub const BOB: &str = "bob@chat.example";
+
+/// filtermail in this process, on a socket of its own.
+pub struct Filter {
+    dir: tempfile::TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Filter {
+    /// Starts it; `keys` are lines of chatmail.ini.
+    pub async fn start(keys: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("outgoing.sock");
+        let text = format!(
+            "[params]\nmail_domain = chat.example\nfiltermail_listen = unix:{}\n\
+             filtermail_metrics =\n{keys}\n",
+            socket.display()
+        );
+        let (config, warnings) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
+        assert_eq!(warnings, []);
+        let daemon = Daemon::bind(&config).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(daemon.run(async { drop(stopped.await) }));
+        Self {
+            dir,
+            stop: Some(stop),
+            task,
+        }
+    }
+
+    /// The path of its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("outgoing.sock")
+    }
+
+    /// Tells it to stop.
+    pub fn stop(&mut self) {
+        self.stop.take().unwrap().send(()).unwrap();
+    }
+
+    /// Waits for its end.
+    pub async fn ended(self) {
+        soon(self.task).await.unwrap().unwrap();
+    }
+}
+
+/// What must happen without a hang.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future)
+        .await
+        .expect("it hangs")
+}
+
+/// An encrypted message's header fields.
+pub fn encrypted_headers(from: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("From", format!("<{from}>")),
+        ("To", "\"hidden-recipients\": ;".to_owned()),
+        ("Subject", "a secret".to_owned()),
+        ("Date", "Sat, 01 Jan 2000 00:00:00 +0000".to_owned()),
+        ("Message-ID", "<1@localhost>".to_owned()),
+        ("MIME-Version", "1.0".to_owned()),
+        (
+            "Content-Type",
+            "multipart/encrypted; protocol=\"application/pgp-encrypted\";\n\tboundary=\"xyz\""
+                .to_owned(),
+        ),
+    ]
+}
+
+/// An encrypted message's body with about this many octets of cipher text.
+pub fn encrypted_body(size: usize) -> Vec<u8> {
+    let packets = encrypted_packets(size);
+    let encoded = base64_simd::STANDARD.encode_to_string(packets);
+    let mut body = String::from(
+        "--xyz\r\nContent-Type: application/pgp-encrypted\r\n\r\nVersion: 1\r\n\
+         --xyz\r\nContent-Type: application/octet-stream\r\n\r\n\
+         -----BEGIN PGP MESSAGE-----\r\n\r\n",
+    );
+    for line in encoded.as_bytes().chunks(64) {
+        body.push_str(std::str::from_utf8(line).unwrap());
+        body.push_str("\r\n");
+    }
+    body.push_str("-----END PGP MESSAGE-----\r\n--xyz--\r\n");
+    body.into_bytes()
+}
+
+/// A session-key packet for a password and a packet of noise in place of cipher text
+/// (RFC 9580 sections 5.3.1 and 5.13.1).
+fn encrypted_packets(size: usize) -> Vec<u8> {
+    let salt: [u8; 8] = rand::random();
+    let mut session_key = vec![4, 9, 3, 8];
+    session_key.extend(salt);
+    session_key.push(0x60);
+    let mut packets = vec![0xC3, u8::try_from(session_key.len()).unwrap()];
+    packets.extend(session_key);
+    let noise: Vec<u8> = (0..size.max(64)).map(|_| rand::random()).collect();
+    packets.extend([0xD2, 0xFF]);
+    packets.extend(u32::try_from(noise.len() + 1).unwrap().to_be_bytes());
+    packets.push(1);
+    packets.extend(noise);
+    packets
+}
