@@ -1,4 +1,5 @@
-//! End-to-end encrypted mail in the form that Delta Chat sends.
+//! End-to-end encrypted mail in the form that Delta Chat 2.65 sends: the headers and the frame were
+//! compared with what arrived from it.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
@@ -26,12 +27,16 @@ pub enum Seipd {
 
 const BOUNDARY: &str = "encrypted-boundary-0123456789";
 const CHUNK: ChunkSize = ChunkSize::C8KiB;
-/// Bytes of length headers and MPIs that may come on top of what a short message shows.
-const SLACK: usize = 24;
+/// Bytes of a packet with each partial length (RFC 9580 section 4.2.1.4).
+const PARTIAL: u32 = 512 * 1024;
+/// Bytes that a long message may have on top of what a short one shows: longer packet lengths,
+/// integers that happen to be shorter, one more chunk.
+const SLACK: usize = 48;
 /// The longest padding that the `Message-ID` takes.
 const PADDING_MAX: usize = 200;
 
-/// An encrypted message of this size to one recipient: signed, SEIPD v2, anonymous PKESK v6.
+/// An encrypted message of this size in bytes to one recipient: signed, SEIPD v2, anonymous PKESK
+/// v6 for the recipient and for the sender.
 ///
 /// # Errors
 /// As [`Encrypted::build`].
@@ -76,14 +81,14 @@ pub struct Encrypted {
 }
 
 impl Encrypted {
-    /// A short message with SEIPD v2 to one recipient.
+    /// A short message with SEIPD v2, encrypted to its recipient and to its sender.
     pub fn new(from: &Address, to: &Address) -> Self {
         Self {
             from: from.clone(),
-            recipients: vec![to.clone()],
+            recipients: vec![to.clone(), from.clone()],
             seipd: Seipd::V2,
             keys: KeyVersion::V4,
-            checksum: false,
+            checksum: true,
             payload: None,
             size: None,
         }
@@ -107,9 +112,9 @@ impl Encrypted {
         self
     }
 
-    /// Ends the armor with a CRC24 line.
-    pub fn checksum(mut self) -> Self {
-        self.checksum = true;
+    /// Ends the armor without a CRC24 line, as RFC 9580 section 6.1 advises.
+    pub fn without_checksum(mut self) -> Self {
+        self.checksum = false;
         self
     }
 
@@ -150,7 +155,9 @@ impl Encrypted {
                 Seipd::V1 => 0,
                 Seipd::V2 => 16 * (text / CHUNK.as_byte_size() as usize + 1),
             };
-            around + armored_length(probe + text + tags + SLACK, self.checksum)
+            // A signed message is written as it is made, so its packet has partial lengths.
+            let lengths = text / PARTIAL as usize;
+            around + armored_length(probe + text + tags + lengths + SLACK, self.checksum)
         };
         ensure!(
             predicted(0) <= size,
@@ -179,33 +186,29 @@ impl Encrypted {
     fn message(&self, payload: Bytes) -> anyhow::Result<Message> {
         let armored = armor(&self.encrypt(payload)?, self.checksum);
         let body = format!(
-            "--{BOUNDARY}\r\n\
+            "\r\n--{BOUNDARY}\r\n\
              Content-Type: application/pgp-encrypted; charset=\"utf-8\"\r\n\
-             Content-Description: PGP/MIME version identification\r\n\
              Content-Transfer-Encoding: 7bit\r\n\r\n\
              Version: 1\r\n\r\n\
              --{BOUNDARY}\r\n\
-             Content-Type: application/octet-stream; name=\"encrypted.asc\"; charset=\"utf-8\"\r\n\
-             Content-Description: OpenPGP encrypted message\r\n\
-             Content-Disposition: inline; filename=\"encrypted.asc\";\r\n\
+             Content-Type: application/octet-stream; charset=\"utf-8\"\r\n\
              Content-Transfer-Encoding: 7bit\r\n\r\n\
              {armored}\r\n\
-             --{BOUNDARY}--\r\n"
+             --{BOUNDARY}--\r\n\r\n"
         );
         Ok(Message::new(
             [
                 ("From", format!("<{}>", self.from)),
-                ("To", "\"hidden-recipients\": ;".to_owned()),
-                ("Subject", "[...]".to_owned()),
                 ("Date", DATE.to_owned()),
                 ("Message-ID", message_id()),
-                ("Chat-Version", "1.0".to_owned()),
                 ("MIME-Version", "1.0".to_owned()),
+                ("To", "\"hidden-recipients\": ;".to_owned()),
+                ("Subject", "[...]".to_owned()),
                 (
                     "Content-Type",
                     format!(
-                        "multipart/encrypted; protocol=\"application/pgp-encrypted\";\r\n\
-                         \tboundary=\"{BOUNDARY}\""
+                        "multipart/encrypted; protocol=\"application/pgp-encrypted\";\r\n \
+                         boundary=\"{BOUNDARY}\""
                     ),
                 ),
             ],
@@ -215,7 +218,8 @@ impl Encrypted {
 
     /// A chat message with its protected headers, and a text of this length.
     fn chat(&self, text: usize) -> Bytes {
-        let to: Vec<_> = self.recipients.iter().map(|to| format!("<{to}>")).collect();
+        let others = self.recipients.iter().filter(|to| **to != self.from);
+        let to: Vec<_> = others.map(|to| format!("<{to}>")).collect();
         let headers = format!(
             "Content-Type: text/plain; charset=\"utf-8\"; protected-headers=\"v1\"; hp=\"cipher\"\r\n\
              From: <{}>\r\nTo: {}\r\nSubject: Message from the testbed\r\nDate: {DATE}\r\n\
@@ -223,7 +227,7 @@ impl Encrypted {
             self.from,
             to.join(", "),
         );
-        let line = b"Nothing that a relay could read, in lines of seventy-six characters each.\r\n";
+        let line = b"Nothing that a relay could read.\r\n";
         let text = line.iter().copied().cycle().take(text);
         headers.into_bytes().into_iter().chain(text).collect()
     }
@@ -237,6 +241,7 @@ impl Encrypted {
             Password::empty(),
             HashAlgorithm::Sha256,
         );
+        builder.partial_chunk_size(PARTIAL)?;
         let aes = SymmetricKeyAlgorithm::AES128;
         let binary = match self.seipd {
             Seipd::V1 => {
@@ -282,14 +287,14 @@ mod tests {
             .keys(keys)
             .seipd(seipd);
         let message = if checksum {
-            message.checksum()
-        } else {
             message
+        } else {
+            message.without_checksum()
         };
         let bytes = message.payload(payload.clone()).build().unwrap().to_bytes();
 
         let key = |address| Key::of(address, keys).unwrap();
-        for recipient in [&bob, &carol] {
+        for recipient in [&bob, &carol, &alice] {
             assert_eq!(
                 decrypt(&bytes, &key(recipient), &key(&alice)).unwrap(),
                 payload
@@ -311,7 +316,11 @@ mod tests {
     #[case(Seipd::V1, KeyVersion::V6)]
     fn sizes_are_exact(#[case] seipd: Seipd, #[case] keys: KeyVersion) {
         let [alice, bob] = ["alice", "bob"].map(address);
-        for size in (2000..2100).chain([4096, 8191, 8192, 10_000, 65_536, 200 << 10, 1_000_003]) {
+        // Around where packet lengths and the number of chunks grow, and anywhere.
+        let steps = (11_000..13_500)
+            .step_by(31)
+            .chain((40_000..52_000).step_by(199));
+        for size in (2000..2070).chain(steps).chain([200 << 10, 1_000_003]) {
             let message = Encrypted::new(&alice, &bob)
                 .seipd(seipd)
                 .keys(keys)
