@@ -89,3 +89,30 @@ impl Metrics {
         self.created.inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_have_their_names() {
+        let metrics = Metrics::default();
+        let registry = metrics.registry();
+        metrics.count("passdb", Outcome::of(&Ok::<_, ()>(Some(()))));
+        metrics.count("userdb", Outcome::of(&Ok::<Option<()>, ()>(None)));
+        metrics.count("policy", Outcome::of(&Err::<Option<()>, _>(())));
+        metrics.count_refusal(Refusal::PasswordTooShort);
+        metrics.count_created();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "doveauth_requests_total{dict=\"passdb\",outcome=\"done\"} 1\n",
+            "doveauth_requests_total{dict=\"userdb\",outcome=\"not_found\"} 1\n",
+            "doveauth_requests_total{dict=\"policy\",outcome=\"failed\"} 1\n",
+            "doveauth_refusals_total{reason=\"password too short\"} 1\n",
+            "doveauth_created_accounts_total 1\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

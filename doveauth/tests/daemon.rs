@@ -5,7 +5,9 @@
 mod common;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use chatmail::policy::{Policy, PolicyClient};
@@ -13,6 +15,7 @@ use common::Relay;
 use doveauth::Drained;
 use rstest::rstest;
 use serde_json::Value;
+use tracing_subscriber::filter::LevelFilter;
 
 fn object(reply: &str) -> Value {
     serde_json::from_str(reply.strip_prefix('O').unwrap()).unwrap()
@@ -395,4 +398,74 @@ async fn first_logins_at_once_over_many_connections() {
     }
     assert!(replies[0].starts_with("O{"));
     assert!(replies.iter().all(|reply| *reply == replies[0]));
+}
+
+/// Everything that this process has logged since the test of logs began.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct LogWriter;
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn logs_tell_of_creations_and_refusals_and_keep_passwords_out() {
+    tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::DEBUG)
+        .with_ansi(false)
+        .with_writer(|| LogWriter)
+        .init();
+    let relay = Relay::start("max_creations_per_minute = 1");
+    let ask = |request: String| {
+        let relay = &relay;
+        async move { relay.ask("auth", format!("{request}\n").as_bytes()).await }
+    };
+    assert!(
+        ask(passdb("xyzzy-password", "plugh1@x.org"))
+            .await
+            .starts_with("O{")
+    );
+    assert!(
+        ask(passdb("xyzzy-password", "plugh1@x.org"))
+            .await
+            .starts_with("O{")
+    );
+    assert_eq!(ask(passdb("xyzzy-password", "plugh2@x.org")).await, "N\n");
+    assert_eq!(ask(passdb("xyzzy", "plugh3@x.org")).await, "N\n");
+    fs::write(relay.path("mail/plugh4@x.org"), "a file").unwrap();
+    assert!(
+        ask(passdb("xyzzy-password", "plugh4@x.org"))
+            .await
+            .starts_with('F')
+    );
+    assert!(
+        ask(format!("?{}", passdb("xyzzy-password", "plugh5@x.org")))
+            .await
+            .starts_with('F')
+    );
+    relay.stop().await;
+
+    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    let named: Vec<_> = log.lines().filter(|line| line.contains("plugh")).collect();
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert!(
+        named[0].ends_with("Created address: plugh1@x.org"),
+        "{named:?}"
+    );
+    for expected in [
+        "refused a login: rate",
+        "refused a login: password too short",
+    ] {
+        assert!(log.contains(expected), "{expected} in {log}");
+    }
+    assert!(log.contains("cannot read a password file") && log.contains("unknown command"));
+    assert!(!log.contains("xyzzy"));
 }

@@ -1,8 +1,8 @@
 //! Dovecot's quota file, `maildirsize` of Maildir++: the first line says what the quota was when
 //! it was written, each further line how many bytes and messages came or, negative, went.
 
-/// Larger files are not read: Dovecot rewrites the file from 5120 bytes on.
-pub(super) const FILE_MAX: usize = 64 * 1024;
+/// Files as large as this say nothing: Dovecot rewrites one that has grown to 5120 bytes.
+pub(super) const FILE_MAX: usize = 8 * 1024;
 
 /// The bytes in the mailbox by this file, `None` when the file is not of the format.
 pub(super) fn bytes_used(file: &str) -> Option<u64> {

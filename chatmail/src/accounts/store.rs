@@ -201,8 +201,9 @@ impl Store {
             self.check_root()?;
             return Ok(None);
         }
-        let mut content = vec![0; quota::FILE_MAX];
+        let mut content = [0; quota::FILE_MAX];
         let bytes_used = match read_start(&home.join(QUOTA_FILE), &mut content) {
+            Ok(content) if content.len() == quota::FILE_MAX => None,
             Ok(content) => std::str::from_utf8(content)
                 .ok()
                 .and_then(quota::bytes_used),
@@ -294,7 +295,8 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Removes temporary files of creations that were killed.
+/// Removes temporary files of creations that were killed. Those of other processes that are at it
+/// come and go meanwhile.
 fn remove_leftovers(home: &Path, now: SystemTime) -> io::Result<()> {
     let now = seconds(now);
     for entry in std::fs::read_dir(home)? {
@@ -307,9 +309,18 @@ fn remove_leftovers(home: &Path, now: SystemTime) -> io::Result<()> {
             continue;
         }
         // The modification time is the day of the login that made it.
-        let changed = u64::try_from(entry.metadata()?.ctime()).unwrap_or(0);
-        if now.saturating_sub(changed) >= TEMPORARY_AGE.as_secs() {
-            std::fs::remove_file(entry.path())?;
+        let old = entry.metadata().map(|found| {
+            let changed = u64::try_from(found.ctime()).unwrap_or(0);
+            now.saturating_sub(changed) >= TEMPORARY_AGE.as_secs()
+        });
+        let removed = match old {
+            Ok(true) => std::fs::remove_file(entry.path()),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
         }
     }
     Ok(())
