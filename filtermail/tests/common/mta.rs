@@ -12,7 +12,7 @@ const ACTIONS: u32 = 0x1FF;
 const PROTOCOL: u32 = 0x1F_FFFF;
 
 /// The stages that filtermail does not answer.
-const UNANSWERED: u32 = 0x4000 | 0x80 | 0x4_0000;
+const UNANSWERED: u32 = 0x4000 | 0x80 | 0x4_0000 | 0x8_0000;
 
 /// The size of the body chunks that Postfix sends before the last.
 const CHUNK: usize = 65_535;
@@ -112,18 +112,10 @@ impl Mta {
 
     /// The body and the end of the message; what filtermail asks to be changed, and the ending.
     pub async fn body(&mut self, body: &[u8]) -> (Vec<String>, Ending) {
-        let mut chunks = body.chunks(CHUNK).peekable();
-        let mut last: &[u8] = b"";
-        while let Some(chunk) = chunks.next() {
-            if chunk.len() < CHUNK && chunks.peek().is_none() {
-                last = chunk;
-            } else {
-                self.send(b'B', chunk).await;
-                let (_, ending) = self.ending().await;
-                if ending != Ending::Pass {
-                    return (Vec::new(), ending);
-                }
-            }
+        let chunks = body.chunks_exact(CHUNK);
+        let last = chunks.remainder();
+        for chunk in chunks {
+            self.send(b'B', chunk).await;
         }
         self.send(b'D', b"Ei\x004QUEUE\0").await;
         self.send(b'E', last).await;
