@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::codec::{LineBuffer, Malformed, escape_into, unescape};
+use super::codec::{Malformed, escape_into, unescape};
+use super::line_buffer::LineBuffer;
 
 /// What opens a connection: protocol 3.2, values are strings, no user, no name.
 const HELLO: &[u8] = b"H3\t2\t0\t\t\n";

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::LINE_MAX;
-
 /// Field of a command: bytes without their escapes, borrowed from the line where it had none.
 pub type Field<'a> = Cow<'a, [u8]>;
 
@@ -84,8 +82,6 @@ impl Iterate {
     pub const SORT_BY_KEY: u32 = 2;
     /// Rows are wanted in the order of their values.
     pub const SORT_BY_VALUE: u32 = 4;
-    /// The path is a key, and only that key is wanted.
-    pub const EXACT_KEY: u32 = 16;
 }
 
 /// Why a line is not a command. The text never quotes the line, which may hold a password.
@@ -106,7 +102,7 @@ pub enum Malformed {
     /// A major version other than 2, 3 and 4.
     #[error("unsupported protocol version")]
     Version,
-    /// More than [`LINE_MAX`] bytes without a newline.
+    /// More than [`LINE_MAX`](super::LINE_MAX) bytes without a newline.
     #[error("line too long")]
     TooLong,
     /// A transaction was begun under a number that is in use on this connection.
@@ -300,68 +296,6 @@ pub fn unescape(field: &[u8]) -> Field<'_> {
     Cow::Owned(plain)
 }
 
-/// Bytes as they come from a socket, taken out line by line.
-///
-/// Holds little while idle, and never much more than [`LINE_MAX`].
-#[derive(Debug, Default)]
-pub struct LineBuffer {
-    bytes: Vec<u8>,
-    /// Where the next line begins.
-    start: usize,
-    /// Up to where there is no newline: no byte is searched twice.
-    searched: usize,
-}
-
-impl LineBuffer {
-    /// Room that is kept while nothing is buffered.
-    const IDLE_CAPACITY: usize = 1024;
-
-    /// Where to append what the socket has. Call it when [`LineBuffer::next_line`] has no more.
-    pub fn space(&mut self) -> &mut Vec<u8> {
-        self.bytes.drain(..self.start);
-        self.searched -= self.start;
-        self.start = 0;
-        if self.bytes.is_empty() {
-            self.bytes.shrink_to(Self::IDLE_CAPACITY);
-        }
-        if self.bytes.len() == self.bytes.capacity() {
-            // Doubles: a client that pipelines soon has large reads.
-            self.bytes
-                .reserve(self.bytes.len().max(Self::IDLE_CAPACITY));
-        }
-        &mut self.bytes
-    }
-
-    /// The next whole line without its newline.
-    ///
-    /// # Errors
-    /// [`Malformed::TooLong`] when the line is longer than [`LINE_MAX`], whole or not.
-    pub fn next_line(&mut self) -> Result<Option<&[u8]>, Malformed> {
-        let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
-        let Some(length) = unsearched.iter().position(|&byte| byte == b'\n') else {
-            self.searched = self.bytes.len();
-            let too_long = self.searched - self.start > LINE_MAX;
-            return if too_long {
-                Err(Malformed::TooLong)
-            } else {
-                Ok(None)
-            };
-        };
-        let (start, end) = (self.start, self.searched + length);
-        self.start = end + 1;
-        self.searched = self.start;
-        if end - start > LINE_MAX {
-            return Err(Malformed::TooLong);
-        }
-        Ok(self.bytes.get(start..end))
-    }
-
-    /// Whether all that came has been taken out, with no part of a line left.
-    pub fn is_empty(&self) -> bool {
-        self.start == self.bytes.len()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -430,38 +364,6 @@ mod tests {
         assert_eq!(out, line);
     }
 
-    fn lines_of(chunks: &[&[u8]]) -> Result<Vec<Vec<u8>>, Malformed> {
-        let mut buffer = LineBuffer::default();
-        let mut lines = Vec::new();
-        for chunk in chunks {
-            buffer.space().extend_from_slice(chunk);
-            while let Some(line) = buffer.next_line()? {
-                lines.push(line.to_vec());
-            }
-        }
-        Ok(lines)
-    }
-
-    #[test]
-    fn a_line_may_have_64_kib_and_no_more() {
-        let mut line = vec![b'x'; LINE_MAX];
-        assert_eq!(lines_of(&[&line]), Ok(vec![]));
-        assert_eq!(lines_of(&[&line, b"\n"]), Ok(vec![line.clone()]));
-        line.push(b'x');
-        assert_eq!(lines_of(&[&line]), Err(Malformed::TooLong));
-        line.push(b'\n');
-        assert_eq!(lines_of(&[&line]), Err(Malformed::TooLong));
-    }
-
-    #[test]
-    fn an_idle_buffer_gives_its_memory_back() {
-        let mut buffer = LineBuffer::default();
-        buffer.space().extend_from_slice(&vec![b'\n'; LINE_MAX]);
-        while buffer.next_line().unwrap().is_some() {}
-        assert!(buffer.is_empty());
-        assert!(buffer.space().capacity() <= 2 * LineBuffer::IDLE_CAPACITY);
-    }
-
     proptest! {
         #[test]
         fn escapes_come_back(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
@@ -488,22 +390,6 @@ mod tests {
             escape_into(&value, &mut line);
             let (key, value) = (Cow::Owned(key), Cow::Owned(value));
             prop_assert_eq!(Command::parse(&line), Ok(Command::Set { id, key, value }));
-        }
-
-        #[test]
-        fn lines_do_not_depend_on_how_they_are_cut(
-            text in "[ab\n]{0,200}",
-            cuts in proptest::collection::vec(0usize..200, 0..6),
-        ) {
-            let bytes = text.as_bytes();
-            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
-            cuts.extend([0, bytes.len()]);
-            cuts.sort_unstable();
-            let chunks: Vec<_> = cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
-            let mut expected: Vec<_> =
-                bytes.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
-            expected.pop();
-            prop_assert_eq!(lines_of(&chunks), Ok(expected));
         }
     }
 }

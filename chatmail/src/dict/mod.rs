@@ -10,6 +10,7 @@
 //! differ in fields at the end of a command only, which are therefore all optional here.
 //!
 //! - [`codec`]: lines to commands, replies to lines; no I/O
+//! - `line_buffer`: lines out of the bytes of a socket; no I/O
 //! - [`session`]: one connection's commands, with its open transactions; no I/O
 //! - [`server`]: a listener that serves a [`Handler`]
 //! - [`client`]: lookups, over connections that are kept
@@ -18,6 +19,7 @@
 
 pub mod client;
 pub mod codec;
+mod line_buffer;
 pub mod server;
 pub mod session;
 

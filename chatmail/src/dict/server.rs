@@ -2,7 +2,7 @@
 //!
 //! Each connection is a task that reads what the socket has, answers all whole lines of it in
 //! order, and writes the answers at once, so a client that pipelines costs one read and one write
-//! per batch. Idle connections may stay for ever and hold about a kilobyte.
+//! per batch. Idle connections may stay for ever and hold some four kilobytes.
 
 use std::io;
 use std::pin::pin;
@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 
-use super::codec::{Iterate, LineBuffer, Malformed, Reply};
+use super::codec::{Iterate, Malformed, Reply};
+use super::line_buffer::LineBuffer;
 use super::session::{ChangeSet, Request, Session};
 use crate::log_limit::LogLimit;
 
