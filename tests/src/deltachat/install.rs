@@ -3,22 +3,27 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use tokio::fs;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 /// The version that is installed.
 pub const VERSION: &str = "2.65.0";
 
-/// The Debian packages that installing needs.
-pub const PACKAGES: [&str; 2] = ["python3", "python3-pip"];
+/// The Debian package that installing needs; it brings Python and `pip`.
+const PACKAGE: &str = "python3-venv";
+
+/// How long each step of installing may take; 11 MB have to come over the network.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program, from the cache folder when it is there: `$XDG_CACHE_HOME/chatmail-suite/` (or
 /// `~/.cache/chatmail-suite/`), one folder per version.
 ///
 /// # Errors
-/// `pip` is missing or fails; the error names the command and holds what it said.
+/// Python's `venv` or `pip` is missing or fails; the error names the command and holds what it said.
 pub async fn server_program() -> anyhow::Result<PathBuf> {
     let cache = cache_folder()?;
     let folder = cache.join(format!("deltachat-rpc-server-{VERSION}"));
@@ -59,10 +64,15 @@ fn cache_folder() -> anyhow::Result<PathBuf> {
         .join("chatmail-suite"))
 }
 
+/// Installs with the `pip` of a virtual environment that is thrown away: Debian's Python has none of
+/// its own.
 async fn pip_install(folder: &Path) -> anyhow::Result<()> {
-    let requirement = format!("deltachat-rpc-server=={VERSION}");
-    let mut command = Command::new("python3");
-    command
+    let environment = tempfile::tempdir().context("making a folder for a virtual environment")?;
+    let mut make = Command::new("python3");
+    make.args(["-m", "venv"]).arg(environment.path());
+    run(make).await?;
+    let mut install = Command::new(environment.path().join("bin/python"));
+    install
         .args([
             "-m",
             "pip",
@@ -72,21 +82,25 @@ async fn pip_install(folder: &Path) -> anyhow::Result<()> {
         ])
         .args(["--only-binary", ":all:", "--target"])
         .arg(folder)
-        .arg(&requirement)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let shown = format!(
-        "python3 -m pip install --target {} {requirement}",
-        folder.display()
-    );
-    let packages = PACKAGES.join(" ");
-    let output = command
-        .output()
+        .arg(format!("deltachat-rpc-server=={VERSION}"));
+    run(install).await
+}
+
+async fn run(mut command: Command) -> anyhow::Result<()> {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let words = std::iter::once(command.as_std().get_program()).chain(command.as_std().get_args());
+    let shown = words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ");
+    let output = timeout(PATIENCE, command.output())
         .await
-        .with_context(|| format!("running `{shown}` (Debian packages: {packages})"))?;
+        .with_context(|| format!("`{shown}` took more than {PATIENCE:?}"))?
+        .with_context(|| format!("running `{shown}` (Debian package: {PACKAGE})"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{shown}` failed (Debian packages: {packages}):\n{said}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        bail!("`{shown}` failed (Debian package: {PACKAGE}):\n{printed}{said}");
     }
     Ok(())
 }

