@@ -1,7 +1,7 @@
 //! Whole chatmail relays on loopback: real Postfix, real Dovecot, our daemons, real clients.
 //!
 //! - [`app_login`]: how a Delta Chat app gets an account
-//! - [`bench`]: measurements
+//! - [`bench`]: measurements of whole relays
 //! - [`binaries`]: building and finding what a relay runs
 //! - [`cargo_test`]: running every test
 //! - [`cli`]: the command line
