@@ -1,10 +1,18 @@
 //! `cargo testbed`: see `testbed::cli`.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 use testbed::cli::{self, Cli};
 
 // On one thread: the programs of a relay end with the thread that started them.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
-    cli::run(Cli::parse()).await
+async fn main() -> ExitCode {
+    match cli::run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `cargo testbed up` and `down`: relays that run until somebody says stop.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -149,7 +149,7 @@ pub fn down(args: &NameArgs) -> anyhow::Result<()> {
     };
     kill(Pid::from_raw(pid), Signal::SIGTERM).context("stopping the testbed")?;
     let deadline = Instant::now() + STOP_PATIENCE;
-    while state::supervisor(&root, &args.name)?.is_some() {
+    while state::is_running(&root, &args.name)? {
         ensure!(
             Instant::now() < deadline,
             "the testbed (process {pid}) does not stop"
@@ -308,7 +308,10 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
     println!(
         "\nFor a Delta Chat app on this machine (\"I already have an account\", scan or paste):"
     );
-    println!("{url}\n{}", app_login::qr_code(&url)?);
+    println!(
+        "{url}\n{}",
+        app_login::qr_code(&url, std::io::stdout().is_terminal())?
+    );
     Ok(())
 }
 

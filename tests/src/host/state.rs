@@ -1,7 +1,6 @@
 //! The folder that a testbed keeps everything in, and the lock that says who is alive.
 
 use std::fs::{self, File};
-use std::io::Read as _;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -102,23 +101,34 @@ impl Drop for StateDir {
     }
 }
 
+/// Whether a testbed of this name runs, or is about to.
+///
+/// # Errors
+/// Its lock cannot be tried.
+pub fn is_running(root: &Path, name: &str) -> anyhow::Result<bool> {
+    let lock_path = lock_path(root, name);
+    Ok(lock_path.exists() && take_lock(&lock_path)?.is_none())
+}
+
 /// The process id of the supervisor of a running testbed; `None` when none of that name runs.
 ///
 /// # Errors
 /// The testbed runs but its pid file cannot be read.
 pub fn supervisor(root: &Path, name: &str) -> anyhow::Result<Option<i32>> {
-    let lock_path = lock_path(root, name);
-    if !lock_path.exists() || take_lock(&lock_path)?.is_some() {
+    if !is_running(root, name)? {
         return Ok(None);
     }
     let path = supervisor_pidfile(root, name);
-    let mut text = String::new();
-    File::open(&path)
-        .and_then(|mut file| file.read_to_string(&mut text))
-        .with_context(|| format!("reading {}", path.display()))?;
-    Ok(Some(text.trim().parse().with_context(|| {
-        format!("{} holds no pid", path.display())
-    })?))
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let pid = text.trim().parse();
+            pid.map(Some)
+                .with_context(|| format!("{} holds no pid", path.display()))
+        }
+        // The folder comes after the lock and goes before it.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
 }
 
 /// The names of the testbeds that run under `root`.
@@ -128,7 +138,7 @@ pub fn supervisor(root: &Path, name: &str) -> anyhow::Result<Option<i32>> {
 pub fn running(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for name in lock_names(root)? {
-        if take_lock(&lock_path(root, &name))?.is_none() {
+        if is_running(root, &name)? {
             names.push(name);
         }
     }

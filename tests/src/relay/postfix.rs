@@ -1,7 +1,10 @@
 //! A private Postfix.
 
 use std::fs;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use chatmail::config::Listen;
@@ -14,6 +17,12 @@ use crate::template::render;
 
 const MAIN_CF: &str = include_str!("../../config/postfix/main.cf");
 const MASTER_CF: &str = include_str!("../../config/postfix/master.cf");
+
+/// Runs a program as its child and passes SIGTERM on. Postfix's master switches its effective user now
+/// and then, at which the kernel forgets that it should be told of our death; a shell does not. Nor may
+/// the master lead a process group when it starts: it makes a session.
+const FORWARD_SIGTERM: &str =
+    r#""$@" & child=$!; trap 'kill "$child"; wait "$child"; exit' TERM; wait "$child""#;
 
 /// Files that are used as they are.
 const TABLES: [(&str, &str); 4] = [
@@ -39,7 +48,7 @@ const TABLES: [(&str, &str); 4] = [
 pub(super) fn configure(relay: &Relay, peers: &[Peer]) -> anyhow::Result<()> {
     let etc = relay.layout.postfix_etc();
     for (name, text) in TABLES {
-        fs::write(etc.join(name), text)?;
+        write_old(&etc.join(name), text)?;
     }
     let routes: String = peers
         .iter()
@@ -53,8 +62,11 @@ pub(super) fn configure(relay: &Relay, peers: &[Peer]) -> anyhow::Result<()> {
             )
         })
         .collect();
-    fs::write(etc.join("transport"), routes)?;
-    fs::write(etc.join("main.cf"), render(MAIN_CF, &main_values(relay)?)?)?;
+    write_old(&etc.join("transport"), &routes)?;
+    write_old(
+        &etc.join("main.cf"),
+        &render(MAIN_CF, &main_values(relay)?)?,
+    )?;
     let port = |port: Port| port.number().to_string();
     let master = render(
         MASTER_CF,
@@ -66,8 +78,7 @@ pub(super) fn configure(relay: &Relay, peers: &[Peer]) -> anyhow::Result<()> {
             ("smtps_port", port(Port::Smtps)),
         ],
     )?;
-    fs::write(etc.join("master.cf"), master)?;
-    Ok(())
+    write_old(&etc.join("master.cf"), &master)
 }
 
 /// Postfix's master in the foreground.
@@ -81,6 +92,10 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
         name: "postfix",
         stage: Stage::Mail,
         command: vec![
+            "sh".into(),
+            "-c".into(),
+            FORWARD_SIGTERM.into(),
+            "postfix".into(),
             format!("{daemons}/master").into(),
             "-c".into(),
             etc.clone().into(),
@@ -93,6 +108,16 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
         pidfile: None,
         restart: false,
     })
+}
+
+/// Writes a file that looks a minute old. Postfix takes one that changed within the last second or two
+/// for half-written and sleeps until it is older: two seconds at every start.
+fn write_old(path: &Path, text: &str) -> anyhow::Result<()> {
+    let context = || format!("writing {}", path.display());
+    let mut file = fs::File::create(path).with_context(context)?;
+    file.write_all(text.as_bytes()).with_context(context)?;
+    let minute_ago = SystemTime::now() - Duration::from_secs(60);
+    file.set_modified(minute_ago).with_context(context)
 }
 
 fn main_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, String)>> {
