@@ -60,7 +60,8 @@ fn four_stretches(register: u32, block: &[[u8; 8]]) -> u32 {
         ];
     }
     let [first, rest @ ..] = registers;
-    rest.into_iter().fold(first, |joined, next| advance(joined) ^ next)
+    rest.into_iter()
+        .fold(first, |joined, next| advance(joined) ^ next)
 }
 
 #[inline(always)]

@@ -18,6 +18,7 @@
 
 mod armor;
 mod base64;
+mod content_type;
 mod crc24;
 pub mod entropy;
 mod from;

@@ -93,3 +93,13 @@ pub(crate) fn skesk_v6(s2k: &[u8], counts: [u8; 2]) -> Vec<u8> {
     ]
     .concat()
 }
+
+/// A Curve25519Legacy point.
+pub(crate) fn curve25519() -> Vec<u8> {
+    [&[0x40], random(32).as_slice()].concat()
+}
+
+/// An Argon2 S2K with these passes, lanes and memory.
+pub(crate) fn argon2(parameters: [u8; 3]) -> Vec<u8> {
+    [&[4], random(16).as_slice(), &parameters].concat()
+}
