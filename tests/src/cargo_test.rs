@@ -3,7 +3,7 @@
 use anyhow::ensure;
 
 use crate::binaries;
-use crate::host::{packages, require_root, state, users};
+use crate::host::{self, state};
 
 /// Arguments of `test`.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,9 +22,7 @@ pub struct TestArgs {
 /// # Errors
 /// Something is missing, a test failed, or a testbed outlived its test.
 pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
-    require_root()?;
-    packages::ensure_installed(args.yes).await?;
-    users::ensure_exist()?;
+    host::prepare(args.yes).await?;
     // End-to-end tests run the release binaries, as users will.
     binaries::build()?;
 

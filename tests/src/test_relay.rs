@@ -172,6 +172,9 @@ fn command(options: &RelayOptions, file: &Path) -> anyhow::Result<Command> {
     if options.domain == DomainKind::IpLiteral {
         command.arg("--ip-literal");
     }
+    if options.acceptance_only {
+        command.arg("--acceptance-only");
+    }
     for setting in &options.config {
         command.args(["--config", &setting.to_string()]);
     }

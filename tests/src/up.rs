@@ -13,11 +13,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::host::state::{self, StateDir};
-use crate::host::{packages, require_root, users};
 use crate::relay::{DomainKind, Peer, Relay, RelayOptions, Setting, Variant};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
-use crate::{app_login, binaries};
+use crate::{app_login, binaries, host};
 
 /// How long `down` waits: longer than the supervisor waits for its programs.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -82,6 +81,11 @@ pub struct UpArgs {
     #[arg(long)]
     pub ip_literal: bool,
 
+    /// Throw mail away once it is accepted, and let clients log in on the submission port without TLS: to
+    /// measure how mail is accepted and nothing else
+    #[arg(long)]
+    pub acceptance_only: bool,
+
     /// Run the release binaries as they are
     #[arg(long)]
     pub no_build: bool,
@@ -107,6 +111,7 @@ impl UpArgs {
             config: self.config.clone(),
             relays: self.domains,
             state_root: self.name.state_root.clone(),
+            acceptance_only: self.acceptance_only,
         }
     }
 }
@@ -118,9 +123,7 @@ impl UpArgs {
 /// # Errors
 /// The machine lacks something, a configuration is not allowed, or a relay does not come up or dies.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
-    require_root()?;
-    packages::ensure_installed(args.yes).await?;
-    users::ensure_exist()?;
+    host::prepare(args.yes).await?;
     if !args.plain && !args.no_build {
         binaries::build()?;
     }
@@ -385,6 +388,7 @@ fn background(args: &UpArgs, output: fs::File) -> anyhow::Result<Child> {
     for (flag, given) in [
         ("--plain", args.plain),
         ("--ip-literal", args.ip_literal),
+        ("--acceptance-only", args.acceptance_only),
         ("--keep", args.keep),
     ] {
         if given {

@@ -7,6 +7,16 @@ pub mod users;
 
 use anyhow::bail;
 
+/// Makes the machine ready to run relays: packages, asking first unless `yes`, and users.
+///
+/// # Errors
+/// Not root, or something is missing and cannot be had.
+pub async fn prepare(yes: bool) -> anyhow::Result<()> {
+    require_root()?;
+    packages::ensure_installed(yes).await?;
+    users::ensure_exist()
+}
+
 /// Checks that the testbed may do what it is about to do.
 ///
 /// # Errors

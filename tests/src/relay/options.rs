@@ -42,6 +42,9 @@ pub struct RelayOptions {
     /// The folder that holds the state folder: on a tmpfs, say, to measure without a disk. By
     /// default `chatmail-testbed` in the system's folder for temporary files.
     pub state_root: Option<PathBuf>,
+    /// For measuring how mail is accepted, and nothing else: what was accepted is thrown away, and
+    /// clients log in on the submission port without TLS.
+    pub acceptance_only: bool,
 }
 
 impl RelayOptions {

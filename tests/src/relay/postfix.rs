@@ -24,6 +24,13 @@ const MASTER_CF: &str = include_str!("../../config/postfix/master.cf");
 const FORWARD_SIGTERM: &str =
     r#""$@" & child=$!; trap 'kill "$child"; wait "$child"; exit' TERM; wait "$child""#;
 
+/// main.cf says the rest.
+const SUBMISSION_WITH_TLS: &str = "    # No login before STARTTLS.";
+
+/// To measure without the cost of TLS.
+const SUBMISSION_WITHOUT_TLS: &str =
+    "    -o smtpd_tls_security_level=none\n    -o smtpd_tls_auth_only=no";
+
 /// Files that are used as they are.
 const TABLES: [(&str, &str); 4] = [
     ("login_map", include_str!("../../config/postfix/login_map")),
@@ -76,6 +83,15 @@ pub(super) fn configure(relay: &Relay, peers: &[Peer]) -> anyhow::Result<()> {
             ("mx_port", port(Port::Mx)),
             ("submission_port", port(Port::Submission)),
             ("smtps_port", port(Port::Smtps)),
+            (
+                "submission_security",
+                if relay.options.acceptance_only {
+                    SUBMISSION_WITHOUT_TLS
+                } else {
+                    SUBMISSION_WITH_TLS
+                }
+                .to_owned(),
+            ),
         ],
     )?;
     write_old(&etc.join("master.cf"), &master)
@@ -153,6 +169,15 @@ fn main_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, String)>> {
         (
             "max_message_size",
             relay.config.max_message_size.to_string(),
+        ),
+        (
+            "virtual_transport",
+            if relay.options.acceptance_only {
+                "discard:"
+            } else {
+                "lmtp:unix:private/dovecot-lmtp"
+            }
+            .to_owned(),
         ),
         ("forbid_bare_newline", forbid_bare_newline()?),
         ("milters", milters(relay)?),
