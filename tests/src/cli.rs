@@ -4,7 +4,10 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::cargo_test::{self, TestArgs};
+use crate::relay::RelayOptions;
+use crate::test_relay::TestRelay;
 use crate::up::{self, NameArgs, UpArgs};
+use crate::{binaries, demo, host};
 
 /// Whole chatmail relays on this machine: real Postfix, real Dovecot, and our daemons between them.
 ///
@@ -18,6 +21,14 @@ pub struct Cli {
     command: Command,
 }
 
+/// Arguments of `demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    pub yes: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   cargo testbed up                      a relay, until Ctrl-C; log in with the Delta Chat app
@@ -25,6 +36,7 @@ Examples:
   cargo testbed up --config max_user_send_per_minute=5 --config password_min_length=20
   cargo testbed up --detach --target /tmp/relay.json
   cargo testbed down                    stop the detached relay
+  cargo testbed demo --yes              the main job in a minute, on a fresh machine
   cargo testbed test --yes              every test of the project
   cargo testbed bench --list            what can be measured";
 
@@ -39,6 +51,8 @@ enum Command {
     Up(UpArgs),
     /// Stop a relay that was started with --detach
     Down(NameArgs),
+    /// Start a relay, show what it does with a few messages, and stop it
+    Demo(DemoArgs),
     /// Run every test of the project
     Test(TestArgs),
     /// Measure whole relays
@@ -53,7 +67,16 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Up(args) => up::up(args).await,
         Command::Down(args) => up::down(&args),
+        Command::Demo(args) => show(&args).await,
         Command::Test(args) => cargo_test::run(&args).await,
         Command::Bench(args) => bench::run(&args),
     }
+}
+
+async fn show(args: &DemoArgs) -> anyhow::Result<()> {
+    host::prepare(args.yes).await?;
+    binaries::build()?;
+    let relay = TestRelay::start(RelayOptions::default())?;
+    demo::run(&relay.target).await?;
+    relay.stop()
 }
