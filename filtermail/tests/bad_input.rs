@@ -1,5 +1,12 @@
 //! Garbage and broken connections: the daemon goes on serving.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test program: a failure is a panic, and its modules are its own"
+)]
+
 mod common;
 
 use common::{ALICE, BOB, Ending, Filter, Mta, encrypted_body, encrypted_headers, soon};

@@ -1,5 +1,12 @@
 //! `filtermail check`: verdicts and exit statuses for stored messages.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test program: a failure is a panic, and its modules are its own"
+)]
+
 mod common;
 
 use std::io::Write as _;

@@ -1,5 +1,12 @@
 //! Told to stop, filtermail finishes what it has begun and takes nothing new.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test program: a failure is a panic, and its modules are its own"
+)]
+
 mod common;
 
 use common::{ALICE, BOB, Ending, Filter, Mta, encrypted_body, encrypted_headers};

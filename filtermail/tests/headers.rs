@@ -1,5 +1,12 @@
 //! What Postfix is told to change in the header section.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test program: a failure is a panic, and its modules are its own"
+)]
+
 mod common;
 
 use common::{ALICE, BOB, Ending, Filter, Mta, encrypted_body, encrypted_headers};

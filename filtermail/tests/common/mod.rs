@@ -1,7 +1,7 @@
 //! A running filtermail and a client that speaks the milter protocol to it as Postfix does.
 
 // Each test file is a program of its own and uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod mta;
 
