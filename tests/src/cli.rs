@@ -69,7 +69,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Down(args) => up::down(&args),
         Command::Demo(args) => show(&args).await,
         Command::Test(args) => cargo_test::run(&args).await,
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(args) => bench::run(args).await,
     }
 }
 

@@ -38,18 +38,29 @@ pub enum Goal {
     RatioAtLeast(f64),
     /// The value divided by the reference is at most this.
     RatioAtMost(f64),
+    /// The value is at least the first number, or its ratio to the reference at least the second.
+    AtLeastOrRatio(f64, f64),
+    /// The value is at most this much above the reference.
+    ExcessAtMost(f64),
     /// For information only.
     None,
 }
 
 impl Goal {
-    /// Whether a figure reaches it. A ratio without reference does not.
-    fn reached(self, value: f64, ratio: Option<f64>) -> bool {
+    /// Whether a figure reaches it. What compares with a missing reference does not.
+    fn reached(self, value: f64, reference: Option<f64>) -> bool {
+        let ratio = reference.map(|reference| value / reference);
         match self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
             Self::RatioAtLeast(least) => ratio.is_some_and(|ratio| ratio >= least),
             Self::RatioAtMost(most) => ratio.is_some_and(|ratio| ratio <= most),
+            Self::AtLeastOrRatio(least, share) => {
+                value >= least || ratio.is_some_and(|ratio| ratio >= share)
+            }
+            Self::ExcessAtMost(most) => {
+                reference.is_some_and(|reference| value - reference <= most)
+            }
             Self::None => true,
         }
     }
@@ -62,6 +73,8 @@ impl fmt::Display for Goal {
             Self::AtMost(most) => write!(out, "<= {most}"),
             Self::RatioAtLeast(least) => write!(out, "ratio >= {least}"),
             Self::RatioAtMost(most) => write!(out, "ratio <= {most}"),
+            Self::AtLeastOrRatio(least, share) => write!(out, ">= {least} or ratio >= {share}"),
+            Self::ExcessAtMost(most) => write!(out, "<= reference + {most}"),
             Self::None => Ok(()),
         }
     }
@@ -77,7 +90,7 @@ impl Figure {
         goal: Goal,
     ) -> Self {
         let ratio = reference.map(|reference| value / reference);
-        let pass = goal.reached(value, ratio);
+        let pass = goal.reached(value, reference);
         Self {
             name: name.into(),
             value,
@@ -139,7 +152,7 @@ impl Report {
             .unwrap_or(0)
             .max(4);
         let mut table = format!(
-            "{:<width$}  {:>12} {:<8}  {:>12}  {:>7}  {:<16}\n",
+            "{:<width$}  {:>12} {:<8}  {:>12}  {:>7}  {:<24}\n",
             "name", "value", "unit", "reference", "ratio", "goal"
         );
         for figure in &self.figures {
@@ -149,7 +162,7 @@ impl Report {
                 (false, false) => "MISSED",
             };
             table.push_str(&format!(
-                "{:<width$}  {:>12} {:<8}  {:>12}  {:>7}  {:<16} {verdict}\n",
+                "{:<width$}  {:>12} {:<8}  {:>12}  {:>7}  {:<24} {verdict}\n",
                 figure.name,
                 number(figure.value),
                 figure.unit,
@@ -189,6 +202,11 @@ mod tests {
     #[case(Goal::RatioAtLeast(0.6), false)]
     #[case(Goal::RatioAtMost(0.5), true)]
     #[case(Goal::RatioAtMost(0.4), false)]
+    #[case(Goal::AtLeastOrRatio(2.0, 0.6), true)]
+    #[case(Goal::AtLeastOrRatio(2.1, 0.5), true)]
+    #[case(Goal::AtLeastOrRatio(2.1, 0.6), false)]
+    #[case(Goal::ExcessAtMost(-2.0), true)]
+    #[case(Goal::ExcessAtMost(-2.1), false)]
     #[case(Goal::None, true)]
     fn goals(#[case] goal: Goal, #[case] pass: bool) {
         assert_eq!(Figure::new("x", 2.0, "s", Some(4.0), goal).pass, pass);
@@ -196,7 +214,9 @@ mod tests {
 
     #[test]
     fn a_ratio_needs_a_reference() {
-        assert!(!Figure::new("x", 2.0, "s", None, Goal::RatioAtLeast(0.1)).pass);
+        for goal in [Goal::RatioAtLeast(0.1), Goal::ExcessAtMost(9.0)] {
+            assert!(!Figure::new("x", 2.0, "s", None, goal).pass);
+        }
     }
 
     #[test]

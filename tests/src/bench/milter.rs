@@ -1,0 +1,204 @@
+//! Postfix with filtermail beside the same Postfix without any milter: messages a second, and how
+//! much longer the reply to the final dot takes.
+//!
+//! Only acceptance is measured: mail is thrown away afterwards, and the clients speak no TLS, whose
+//! cost would make the milter's look small.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use chatmail::Address;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::interleave::interleaved;
+use super::stats::Sample;
+use super::submission::{Sender, Wire, accepting};
+use super::{Figure, Goal, Report, runtime};
+use crate::mail;
+use crate::relay::{Layout, RelayOptions};
+use crate::target::Target;
+use crate::test_relay::TestRelay;
+
+/// Sessions that send at the same time.
+struct Load {
+    name: &'static str,
+    sessions: usize,
+    size: usize,
+    /// How many messages each session sends in a round.
+    messages: usize,
+}
+
+const LOADS: [Load; 4] = [
+    Load {
+        name: "milter/2KB-8-sessions",
+        sessions: 8,
+        size: 2_000,
+        messages: 200,
+    },
+    Load {
+        name: "milter/2KB-32-sessions",
+        sessions: 32,
+        size: 2_000,
+        messages: 50,
+    },
+    Load {
+        name: "milter/200KB-8-sessions",
+        sessions: 8,
+        size: 200_000,
+        messages: 60,
+    },
+    Load {
+        name: "milter/5MB-4-sessions",
+        sessions: 4,
+        size: 5_000_000,
+        messages: 10,
+    },
+];
+
+/// Rounds of each load with and without filtermail.
+const ROUNDS: usize = 9;
+
+/// Rounds of the measurement of replies, and messages in each.
+const REPLY_ROUNDS: usize = 20;
+const REPLY_MESSAGES: usize = 25;
+
+/// How long Postfix may take to empty its queue.
+const DRAIN: Duration = Duration::from_secs(120);
+
+/// Measures.
+pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
+    let with = TestRelay::start(accepting(RelayOptions::default()))?;
+    let without = TestRelay::start(accepting(RelayOptions::plain()))?;
+    runtime()?.block_on(async {
+        for load in &LOADS {
+            throughput(load, &with.target, &without.target, report).await?;
+        }
+        reply(&with.target, &without.target, report).await
+    })?;
+    with.stop()?;
+    without.stop()
+}
+
+async fn throughput(
+    load: &Load,
+    with: &Target,
+    without: &Target,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let mut measured = Senders::login(with, load.sessions, load.size).await?;
+    let mut reference = Senders::login(without, load.sessions, load.size).await?;
+    // What is done once (processes, connections, caches) is done before the first round.
+    measured.messages_per_second(load.messages / 5).await?;
+    reference.messages_per_second(load.messages / 5).await?;
+    let rounds = interleaved(
+        ROUNDS,
+        async || measured.messages_per_second(load.messages).await,
+        async || reference.messages_per_second(load.messages).await,
+    )
+    .await?;
+    let [value, reference] = [rounds.measured, rounds.reference].map(Sample::from_iter);
+    report.figure(Figure::new(
+        load.name,
+        value.median(),
+        "mails/s",
+        Some(reference.median()),
+        Goal::RatioAtLeast(0.9),
+    ));
+    Ok(())
+}
+
+async fn reply(with: &Target, without: &Target, report: &mut Report) -> anyhow::Result<()> {
+    const SIZE: usize = 2_000;
+    let mut measured = Senders::login(with, 1, SIZE).await?;
+    let mut reference = Senders::login(without, 1, SIZE).await?;
+    let rounds = interleaved(
+        REPLY_ROUNDS,
+        async || measured.replies(REPLY_MESSAGES).await,
+        async || reference.replies(REPLY_MESSAGES).await,
+    )
+    .await?;
+    let [value, reference] =
+        [rounds.measured, rounds.reference].map(|times| Sample::milliseconds(times.concat()));
+    report.figure(Figure::new(
+        "milter/final-dot-to-reply",
+        value.median(),
+        "ms",
+        Some(reference.median()),
+        Goal::ExcessAtMost(0.5),
+    ));
+    Ok(())
+}
+
+/// Sessions of one relay, each with an account of its own.
+struct Senders<'a> {
+    target: &'a Target,
+    senders: Vec<Sender>,
+}
+
+impl<'a> Senders<'a> {
+    async fn login(target: &'a Target, sessions: usize, size: usize) -> anyhow::Result<Self> {
+        let address = |name: String| format!("{name}@{}", target.domain).parse::<Address>();
+        let recipient = address("recipient".to_owned())?;
+        let mut senders = Vec::with_capacity(sessions);
+        for number in 0..sessions {
+            let sender = address(format!("sender{number:03}"))?;
+            let wire = Wire::new(&mail::encrypted(&sender, &recipient, size)?)?;
+            senders.push(Sender::login(target, &sender, &recipient, wire).await?);
+        }
+        Ok(Self { target, senders })
+    }
+
+    /// Lets every session send so many messages at its own pace, then waits for an empty queue.
+    async fn messages_per_second(&mut self, each: usize) -> anyhow::Result<f64> {
+        let count = self.senders.len() * each;
+        let begun = Instant::now();
+        let mut sending = JoinSet::new();
+        for mut sender in self.senders.drain(..) {
+            sending.spawn(async move {
+                for _ in 0..each {
+                    sender.send().await?;
+                }
+                anyhow::Ok(sender)
+            });
+        }
+        while let Some(sent) = sending.join_next().await {
+            self.senders.push(sent.context("a session")??);
+        }
+        let taken = begun.elapsed();
+        self.drained().await?;
+        Ok(count as f64 / taken.as_secs_f64())
+    }
+
+    /// The first session's times from final dot to reply.
+    async fn replies(&mut self, count: usize) -> anyhow::Result<Vec<Duration>> {
+        let sender = self.senders.first_mut().context("no session")?;
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            times.push(sender.send().await?);
+        }
+        self.drained().await?;
+        Ok(times)
+    }
+
+    /// What is still in the queue would be work in the next round, which is the other relay's.
+    async fn drained(&self) -> anyhow::Result<()> {
+        let queue = Layout::new(self.target.state_dir.clone()).queue();
+        let begun = Instant::now();
+        for folder in ["incoming", "active"].map(|name| queue.join(name)) {
+            while !is_empty(&folder)? {
+                ensure!(begun.elapsed() < DRAIN, "Postfix does not empty its queue");
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+        ensure!(is_empty(&queue.join("deferred"))?, "Postfix defers mail");
+        Ok(())
+    }
+}
+
+fn is_empty(folder: &Path) -> anyhow::Result<bool> {
+    let mut entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    Ok(entries.next().is_none())
+}
