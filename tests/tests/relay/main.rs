@@ -1,0 +1,21 @@
+//! Whole relays, as their users and operators meet them: real Postfix and Dovecot, our daemons as
+//! release binaries, real sockets.
+//!
+//! One test binary, so that the tests share a relay where they can and build once. It needs root,
+//! the Debian packages and the release binaries: `cargo testbed test` sees to all of it.
+
+mod accounts;
+mod bad_input;
+mod broken_store;
+mod command_line;
+mod delta_chat;
+mod faults;
+mod fixture;
+mod gate;
+mod headers;
+mod identity;
+mod line_endings;
+mod message_size;
+mod rate_limits;
+mod registration;
+mod testbed_command;
