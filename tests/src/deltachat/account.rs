@@ -244,8 +244,12 @@ impl Account {
     ) -> anyhow::Result<IncomingMessage> {
         let id = message.id;
         if message.download_state == "Available" {
-            self.call("download_full_message", json!([self.id, id]))
-                .await?;
+            let params = json!([self.id, id]);
+            match self.call("download_full_message", params).await {
+                // The core has just queued it by itself, and cannot do so twice.
+                Err(error) if error.to_string().contains("download.rfc724_mid") => {}
+                asked => drop(asked?),
+            }
         }
         while message.download_state != "Done" {
             let left = deadline.saturating_duration_since(Instant::now());
