@@ -80,10 +80,7 @@ impl Daemon {
 
     /// Serves until `stop` is ready and messages under way are finished, or
     /// [`lifecycle::DRAIN_DEADLINE`] after that.
-    ///
-    /// # Errors
-    /// Serving became impossible.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn run(self, stop: impl Future<Output = ()>) {
         let Self {
             socket,
             metrics_server,
@@ -103,9 +100,9 @@ impl Daemon {
             lifecycle::DRAIN_DEADLINE,
         );
         tokio::select! {
-            ended = milter => ended,
+            () = milter => {}
             never = forget_idle_senders(&policy) => never,
-            () = async { metrics_server.await; std::future::pending().await } => Ok(()),
+            () = async { metrics_server.await; std::future::pending().await } => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! filtermail: only end-to-end encrypted mail passes.
 //!
 //! - [`gate`]: the verdict on one message, a push parser that never holds the message
-//! - [`session`]: what a milter decides, without a milter library
+//! - [`session`]: what a milter decides, without I/O
 //! - [`outgoing`]: the rules of submission, with [`rate_limit`] and [`hygiene`]
 //! - [`milter`]: carries a session's decisions over the milter protocol
 //! - [`daemon`]: sockets, timers and the drain

@@ -47,7 +47,7 @@ Examples:
     filtermail check --login alice@chat.example message.eml
 
 RUST_LOG sets what is logged: a level, or target=level pairs, e.g. RUST_LOG=debug.
-Exit status: 0 told to stop, 70 failure, 71 a socket cannot be had, 78 bad configuration.";
+Exit status: 0 told to stop, 71 a socket cannot be had, 78 bad configuration.";
 
 const CHECK_AFTER_HELP: &str = "\
 Examples:
@@ -108,12 +108,7 @@ fn serve(config: &Config) -> anyhow::Result<Exit> {
             lifecycle::notify_stopping();
             tracing::info!("stopping");
         };
-        Ok(match daemon.run(stop).await {
-            Ok(()) => Exit::Stopped,
-            Err(error) => {
-                tracing::error!("cannot go on: {error}");
-                Exit::Failure
-            }
-        })
+        daemon.run(stop).await;
+        Ok(Exit::Stopped)
     })
 }

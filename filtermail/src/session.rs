@@ -1,4 +1,4 @@
-//! What a milter decides, without a milter library and without I/O.
+//! What a milter decides. No I/O and no wire format.
 //!
 //! A [`Session`] lives as long as Postfix's connection to us, which is one SMTP connection. It is
 //! told of each message in the order of SMTP: [`mail`](Session::mail),

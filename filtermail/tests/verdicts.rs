@@ -157,3 +157,19 @@ async fn operators_can_let_cleartext_pass() {
         assert_eq!(ending == Ending::Pass, passes, "{ending:?}");
     }
 }
+
+#[tokio::test]
+async fn a_login_holds_for_its_own_message_only() {
+    let filter = Filter::start("").await;
+    let mut mta = Mta::ready(&filter.socket()).await;
+    let (headers, body) = (encrypted_headers(ALICE), encrypted_body(1000));
+    let (_, ending) = mta.submit(ALICE, BOB, &headers, &body).await;
+    assert_eq!(ending, Ending::Pass);
+    // Postfix names the login at each MAIL, as long as there is one.
+    mta.mail(ALICE, None).await;
+    let refused = mta.recipient(BOB).await;
+    assert!(
+        matches!(&refused, Ending::Reply(reply) if reply.starts_with("554 5.7.1 ")),
+        "{refused:?}"
+    );
+}

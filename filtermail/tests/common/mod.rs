@@ -25,7 +25,7 @@ pub const BOB: &str = "bob@chat.example";
 pub struct Filter {
     dir: tempfile::TempDir,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<std::io::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Filter {
@@ -62,7 +62,7 @@ impl Filter {
 
     /// Waits for its end.
     pub async fn ended(self) {
-        soon(self.task).await.unwrap().unwrap();
+        soon(self.task).await.unwrap();
     }
 }
 
