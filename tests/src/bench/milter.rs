@@ -1,5 +1,5 @@
-//! Postfix with filtermail beside the same Postfix without any milter: messages a second, and how
-//! much longer the reply to the final dot takes.
+//! Postfix with filtermail beside the same Postfix without any milter: messages a second, the
+//! processor time for each, and how much longer the reply to the final dot takes.
 //!
 //! Only acceptance is measured: mail is thrown away afterwards, and the clients speak no TLS, whose
 //! cost would make the milter's look small.
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::interleave::interleaved;
+use super::process_time;
 use super::stats::Sample;
 use super::submission::{Sender, Wire, accepting};
 use super::{Figure, Goal, Report, runtime};
@@ -91,21 +92,33 @@ async fn throughput(
     let mut measured = Senders::login(with, load.sessions, load.size).await?;
     let mut reference = Senders::login(without, load.sessions, load.size).await?;
     // What is done once (processes, connections, caches) is done before the first round.
-    measured.messages_per_second(load.messages / 5).await?;
-    reference.messages_per_second(load.messages / 5).await?;
+    measured.round(load.messages / 5).await?;
+    reference.round(load.messages / 5).await?;
     let rounds = interleaved(
         ROUNDS,
-        async || measured.messages_per_second(load.messages).await,
-        async || reference.messages_per_second(load.messages).await,
+        async || measured.round(load.messages).await,
+        async || reference.round(load.messages).await,
     )
     .await?;
-    let [value, reference] = [rounds.measured, rounds.reference].map(Sample::from_iter);
+    let medians = |part: fn(&Round) -> f64| {
+        [&rounds.measured, &rounds.reference]
+            .map(|rounds| rounds.iter().map(part).collect::<Sample>().median())
+    };
+    let [value, reference] = medians(|round| round.messages_per_second);
     report.figure(Figure::new(
         load.name,
-        value.median(),
+        value,
         "mails/s",
-        Some(reference.median()),
+        Some(reference),
         Goal::RatioAtLeast(0.9),
+    ));
+    let [value, reference] = medians(|round| round.milliseconds_per_message);
+    report.figure(Figure::new(
+        format!("{}-processor-time", load.name),
+        value,
+        "ms/mail",
+        Some(reference),
+        Goal::None,
     ));
     Ok(())
 }
@@ -132,6 +145,13 @@ async fn reply(with: &Target, without: &Target, report: &mut Report) -> anyhow::
     Ok(())
 }
 
+/// What one round found.
+struct Round {
+    messages_per_second: f64,
+    /// Processor time of Postfix and filtermail, until the queue is empty.
+    milliseconds_per_message: f64,
+}
+
 /// Sessions of one relay, each with an account of its own.
 struct Senders<'a> {
     target: &'a Target,
@@ -152,8 +172,9 @@ impl<'a> Senders<'a> {
     }
 
     /// Lets every session send so many messages at its own pace, then waits for an empty queue.
-    async fn messages_per_second(&mut self, each: usize) -> anyhow::Result<f64> {
-        let count = self.senders.len() * each;
+    async fn round(&mut self, each: usize) -> anyhow::Result<Round> {
+        let count = (self.senders.len() * each) as f64;
+        let used_before = self.processor_time()?;
         let begun = Instant::now();
         let mut sending = JoinSet::new();
         for mut sender in self.senders.drain(..) {
@@ -169,7 +190,21 @@ impl<'a> Senders<'a> {
         }
         let taken = begun.elapsed();
         self.drained().await?;
-        Ok(count as f64 / taken.as_secs_f64())
+        let used = self.processor_time()?.saturating_sub(used_before);
+        Ok(Round {
+            messages_per_second: count / taken.as_secs_f64(),
+            milliseconds_per_message: used.as_secs_f64() * 1000.0 / count,
+        })
+    }
+
+    fn processor_time(&self) -> anyhow::Result<Duration> {
+        let mut used = Duration::ZERO;
+        for name in ["postfix", "filtermail"] {
+            if let Some(process) = self.target.procs.get(name) {
+                used += process_time::of_tree(process.pid()?)?;
+            }
+        }
+        Ok(used)
     }
 
     /// The first session's times from final dot to reply.

@@ -10,6 +10,7 @@ mod interleave;
 mod milter;
 mod milter_memory;
 mod process_memory;
+mod process_time;
 mod report;
 mod stats;
 mod submission;

@@ -26,10 +26,12 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
             eventually(&what, async || UnixStream::connect(&socket).await.is_ok()).await?;
         }
     }
+    // Dovecot first: a service of Postfix that finds nobody to ask about logins ends, and is not
+    // started again within a minute.
     for (port, greeting) in [
+        (Port::Imap, "* OK "),
         (Port::Mx, "220 "),
         (Port::Submission, "220 "),
-        (Port::Imap, "* OK "),
     ] {
         let address = relay.address.socket(port);
         eventually(&format!("{port:?} at {address}"), || {
