@@ -2,20 +2,36 @@
 //!
 //! Dovecot opens a dict connection for each operation, and a full backlog fails a login or a
 //! delivery; so the backlog is as deep as the kernel allows.
+//!
+//! A unix socket may also be there before the daemon: systemd (`sd_listen_fds(3)`) or another
+//! supervisor binds it and hands it on. Then it outlives the daemon, and who connects while the
+//! daemon is started again waits instead of being refused.
 
 use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener as BoundListener;
 use std::path::Path;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096 by
 /// default).
 const BACKLOG: u32 = 4096;
 
-/// Listens on a unix socket with these permission bits.
+/// The unix sockets that were handed to this process, each until somebody asks for its path.
+static INHERITED: LazyLock<Mutex<Vec<BoundListener>>> = LazyLock::new(|| {
+    let mut handed = ListenFd::from_env();
+    // What is not a unix socket is not for us.
+    let sockets = (0..handed.len()).filter_map(|at| handed.take_unix_listener(at).ok().flatten());
+    Mutex::new(sockets.collect())
+});
+
+/// Listens on a unix socket with these permission bits, or takes over the one that this process
+/// was handed for the path, as it is.
 ///
 /// A socket file that no process listens on, as a killed daemon leaves it, is replaced. The new
 /// one gets its permissions before anybody can connect.
@@ -24,12 +40,27 @@ const BACKLOG: u32 = 4096;
 /// [`io::ErrorKind::AddrInUse`] when a process listens there or when the path holds something
 /// that is not a socket; else what the system says, for example about a missing folder.
 pub fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    if let Some(socket) = inherited(path) {
+        socket.set_nonblocking(true)?;
+        return UnixListener::from_std(socket);
+    }
     remove_stale(path)?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     // Before `listen` a connection is refused, so nobody gets in with other permissions.
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)
+}
+
+fn inherited(path: &Path) -> Option<BoundListener> {
+    let mut sockets = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_for = |socket: &BoundListener| {
+        socket
+            .local_addr()
+            .is_ok_and(|address| address.as_pathname() == Some(path))
+    };
+    let at = sockets.iter().position(is_for)?;
+    Some(sockets.swap_remove(at))
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {

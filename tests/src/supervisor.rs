@@ -9,11 +9,14 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use command_fds::{CommandFdExt as _, FdMapping};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -38,6 +41,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A program that ran this long before it died starts over with [`FIRST_PAUSE`].
 const STEADY: Duration = Duration::from_secs(10);
 
+/// The number of the first socket that a program is handed (`SD_LISTEN_FDS_START`).
+const FIRST_SOCKET: i32 = 3;
+
 /// When a program is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -60,6 +66,9 @@ pub struct Program {
     pub user: Option<&'static str>,
     /// Variables on top of our own environment.
     pub environment: Vec<(&'static str, OsString)>,
+    /// Listening sockets that it is handed as systemd would (`sd_listen_fds(3)`). They are ours, so
+    /// who connects while it is started again waits.
+    pub sockets: Vec<Arc<OwnedFd>>,
     /// Where its output goes.
     pub log: PathBuf,
     /// Where to write its process id, unless it does so itself.
@@ -159,6 +168,13 @@ impl Program {
         if let Some(user) = self.user {
             command.args(["--reuid", user, "--regid", user, "--init-groups"]);
         }
+        if !self.sockets.is_empty() {
+            let mappings = self.socket_mappings().with_context(context)?;
+            command
+                .env("LISTEN_FDS", mappings.len().to_string())
+                .fd_mappings(mappings)
+                .with_context(context)?;
+        }
         let child = command
             .arg("--")
             .args(&self.command)
@@ -177,6 +193,19 @@ impl Program {
             write_pidfile(pidfile, pid)?;
         }
         Ok(child)
+    }
+
+    fn socket_mappings(&self) -> std::io::Result<Vec<FdMapping>> {
+        (FIRST_SOCKET..)
+            .zip(&self.sockets)
+            .map(|(child_fd, socket)| {
+                let parent_fd = socket.as_fd().try_clone_to_owned()?;
+                Ok(FdMapping {
+                    parent_fd,
+                    child_fd,
+                })
+            })
+            .collect()
     }
 }
 

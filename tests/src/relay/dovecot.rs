@@ -89,6 +89,7 @@ pub(super) fn program(relay: &Relay) -> Program {
             relay.layout.dovecot_conf().into(),
         ],
         user: None,
+        sockets: Vec::new(),
         environment: Vec::new(),
         log: relay.layout.log("dovecot"),
         pidfile: None,

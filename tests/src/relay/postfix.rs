@@ -119,6 +119,7 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
             "-s".into(),
         ],
         user: None,
+        sockets: Vec::new(),
         environment: vec![("MAIL_CONFIG", etc.into())],
         log: relay.layout.log("postfix"),
         pidfile: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::options::Variant;
@@ -21,9 +21,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
     if relay.options.variant == Variant::Full {
-        for socket in daemons::sockets(relay) {
-            let what = socket.display().to_string();
-            eventually(&what, async || UnixStream::connect(&socket).await.is_ok()).await?;
+        for metrics in daemons::answering(relay) {
+            let what = format!("a daemon's metrics at {metrics}");
+            eventually(&what, async || TcpStream::connect(metrics).await.is_ok()).await?;
         }
     }
     // Dovecot first: a service of Postfix that finds nobody to ask about logins ends, and is not
