@@ -82,11 +82,11 @@ impl AuthDict {
         }
     }
 
-    fn userdb(&self, address: Option<Address>) -> Result<Option<Vec<u8>>, Failure> {
+    async fn userdb(&self, address: Option<Address>) -> Result<Option<Vec<u8>>, Failure> {
         let Some(address) = address else {
             return Ok(None);
         };
-        let account = self.accounts.account(&address);
+        let account = self.accounts.account(&address).await;
         match account.map_err(|error| self.trouble.failure(&error))? {
             Account::Missing => Ok(None),
             Account::Locked => self.fields(&address, None),
@@ -129,7 +129,7 @@ impl Handler for AuthDict {
             Some(AuthKey::Passdb { password, address }) => {
                 ("passdb", self.passdb(address, &password).await)
             }
-            Some(AuthKey::Userdb(address)) => ("userdb", self.userdb(address)),
+            Some(AuthKey::Userdb(address)) => ("userdb", self.userdb(address).await),
             None => ("auth", Ok(None)),
         };
         self.metrics.count(dict, Outcome::of(&result));

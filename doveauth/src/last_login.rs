@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chatmail::Address;
-use chatmail::accounts::{Account, AccountService};
+use chatmail::accounts::AccountService;
 use chatmail::dict::{Change, ChangeSet, Failure, Handler};
 
 use crate::metrics::{Metrics, Outcome};
@@ -35,20 +35,12 @@ impl LastLoginDict {
     }
 
     /// `false` when there is no such account, which a login can meet that was just deleted.
-    fn record(&self, user: &[u8], at: SystemTime) -> Result<bool, Failure> {
-        let failure = |error| self.trouble.failure(&error);
+    async fn record(&self, user: &[u8], at: SystemTime) -> Result<bool, Failure> {
         let Ok(address) = Address::try_from(user) else {
             return Ok(false);
         };
-        if self.accounts.account(&address).map_err(failure)? == Account::Missing {
-            return Ok(false);
-        }
-        // A clock that went wrong for a while must not keep an account for ever.
-        let at = at.min(SystemTime::now());
-        self.accounts
-            .store()
-            .record_login(&address, at)
-            .map_err(failure)
+        let recorded = self.accounts.record_login(&address, at).await;
+        recorded.map_err(|error| self.trouble.failure(&error))
     }
 }
 
@@ -60,7 +52,7 @@ impl Handler for LastLoginDict {
     async fn commit(&self, changes: ChangeSet) -> Result<(), Failure> {
         let logins: Result<Vec<_>, _> = changes.changes.iter().map(parse).collect();
         for (user, at) in logins? {
-            let recorded = self.record(user, at);
+            let recorded = self.record(user, at).await;
             let found = recorded.as_ref().map(|known| known.then_some(()));
             self.metrics.count(NAME, Outcome::of(&found));
             recorded?;

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
-use chatmail::lifecycle::{DRAIN_DEADLINE, Exit, StopSignals, notify_ready, notify_stopping};
+use chatmail::lifecycle::{
+    DRAIN_DEADLINE, Exit, StopSignals, notify_ready, notify_stopping, raise_descriptor_limit,
+};
 use chatmail::{Config, accounts::Store, telemetry};
 use clap::{Parser, Subcommand};
 use doveauth::{Daemon, Drained};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Answers Dovecot for a chatmail relay: who may log in, where mailboxes are, when users were
 /// last there. The first login with an address creates its account.
@@ -73,9 +74,12 @@ fn with_config(arguments: &ConfigArgs, run: impl FnOnce(&Config) -> Exit) -> Exi
     }
 }
 
+/// One thread serves all sockets: a lookup is a few microseconds of work, so nothing is gained by
+/// handing connections from processor to processor. What may take longer, hashing and a cold disk,
+/// goes to threads of its own.
 fn serve(config: &Config) -> Exit {
     raise_descriptor_limit();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {
@@ -114,15 +118,6 @@ async fn serve_until_stopped(config: &Config) -> Exit {
             tracing::error!("requests were still open after {DRAIN_DEADLINE:?}");
             Exit::Failure
         }
-    }
-}
-
-/// Every connection takes a file descriptor; the usual soft limit of 1024 is soon reached.
-fn raise_descriptor_limit() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!("cannot raise the limit of open files: {error}");
     }
 }
 

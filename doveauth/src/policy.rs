@@ -31,9 +31,9 @@ impl PolicyDict {
         }
     }
 
-    fn policy(&self, user: &[u8]) -> Result<Vec<u8>, Failure> {
+    async fn policy(&self, user: &[u8]) -> Result<Vec<u8>, Failure> {
         let policy = match Address::try_from(user) {
-            Ok(address) => self.accounts.policy(&address),
+            Ok(address) => self.accounts.policy(&address).await,
             Err(_) => Ok(Policy::default()),
         };
         let policy = policy.map_err(|error| self.trouble.failure(&error))?;
@@ -44,7 +44,10 @@ impl PolicyDict {
 impl Handler for PolicyDict {
     async fn lookup(&self, key: &[u8], _user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let user = key.strip_prefix(KEY_PREFIX.as_bytes());
-        let result = user.map(|user| self.policy(user)).transpose();
+        let result = match user {
+            Some(user) => self.policy(user).await.map(Some),
+            None => Ok(None),
+        };
         self.metrics.count(NAME, Outcome::of(&result));
         result
     }

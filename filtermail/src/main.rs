@@ -95,6 +95,7 @@ fn run_daemon(arguments: &ConfigArgs) -> Exit {
 /// One thread serves all connections: Postfix spends several times the processor time on a message
 /// (a 5 MB one takes us 7 ms), so one is enough, and nothing travels between processors.
 fn serve(config: &Config) -> anyhow::Result<Exit> {
+    lifecycle::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -18,6 +18,7 @@
 
 mod hash;
 mod host;
+mod pace;
 mod quota;
 mod rules;
 mod service;

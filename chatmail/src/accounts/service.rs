@@ -2,12 +2,14 @@
 
 use std::hash::BuildHasher as _;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::hash::{self, HashError};
+use super::pace::Pace;
 use super::store::Creation;
 use super::{Account, Host, HostError, NewAccountRules, PasswordHash, Refusal, Store, StoreError};
 use crate::policy::Policy;
@@ -52,6 +54,7 @@ const TURNS: usize = 256;
 #[derive(Debug)]
 pub struct AccountService {
     store: Store,
+    pace: Arc<Pace>,
     rules: NewAccountRules,
     host: Host,
     rate: Option<DefaultDirectRateLimiter>,
@@ -86,6 +89,7 @@ impl AccountService {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
+            pace: Arc::new(Pace::new()),
             rules,
             host,
             rate: per_minute.map(|limit| RateLimiter::direct(Quota::per_minute(limit))),
@@ -105,9 +109,9 @@ impl AccountService {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn account(&self, address: &Address) -> Result<Account, StoreError> {
+    pub async fn account(&self, address: &Address) -> Result<Account, StoreError> {
         if *address.domain() == self.rules.domain {
-            self.store.read(address)
+            self.ask(address, Store::read).await
         } else {
             Ok(Account::Missing)
         }
@@ -117,30 +121,49 @@ impl AccountService {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn policy(&self, address: &Address) -> Result<Policy, StoreError> {
+    pub async fn policy(&self, address: &Address) -> Result<Policy, StoreError> {
         let address = address.without_tag();
         if *address.domain() != self.rules.domain {
             return Ok(Policy::default());
         }
-        Ok(self
-            .store
-            .mailbox(&address)?
-            .map_or(Policy::default(), |mailbox| Policy {
-                exists: true,
-                cleartext: mailbox.cleartext,
-                blocked: false,
-                over_quota: mailbox
-                    .bytes_used
-                    .is_some_and(|bytes| bytes >= self.mailbox_max),
-            }))
+        let Some(mailbox) = self.ask(&address, Store::mailbox).await? else {
+            return Ok(Policy::default());
+        };
+        Ok(Policy {
+            exists: true,
+            cleartext: mailbox.cleartext,
+            blocked: false,
+            over_quota: mailbox
+                .bytes_used
+                .is_some_and(|bytes| bytes >= self.mailbox_max),
+        })
+    }
+
+    /// Notes the day of a login, at most today. `false` when there is no such account.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    pub async fn record_login(
+        &self,
+        address: &Address,
+        at: SystemTime,
+    ) -> Result<bool, StoreError> {
+        if *address.domain() != self.rules.domain {
+            return Ok(false);
+        }
+        // A clock that went wrong for a while must not keep an account for ever.
+        let at = at.min(SystemTime::now());
+        self.ask(address, move |store, address| {
+            store.record_login(address, at)
+        })
+        .await
     }
 
     /// A login with this password: finds the account, or creates it if the rules allow it.
     ///
     /// Of several first logins at the same time exactly one creates the account, and the others
     /// get its hash. A new account is on disk when this returns. An existing one costs a file
-    /// that is opened and read, on the calling thread: from the page cache that is faster than
-    /// any thread it could be handed to, and a slow disk holds up no more than a runtime's worker.
+    /// that is opened and read.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -149,14 +172,14 @@ impl AccountService {
         address: &Address,
         password: &[u8],
     ) -> Result<LoginOutcome, LoginError> {
-        if let Some(outcome) = self.existing(address)? {
+        if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
         }
         if let Err(refusal) = self.rules.check(address, password) {
             return Ok(LoginOutcome::Refused(refusal));
         }
         let _turn = self.turn(address).await;
-        if let Some(outcome) = self.existing(address)? {
+        if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
         }
         if let Some(refusal) = self.refusal_now()? {
@@ -165,9 +188,25 @@ impl AccountService {
         self.create(address, password).await
     }
 
+    /// Asks the store, on this thread or on one that may wait.
+    async fn ask<T: Send + 'static>(
+        &self,
+        address: &Address,
+        question: impl FnOnce(&Store, &Address) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if self.pace.is_quick() {
+            return self.pace.observe(|| question(&self.store, address));
+        }
+        let (store, pace, address) = (self.store.clone(), self.pace.clone(), address.clone());
+        let work = move || pace.observe(|| question(&store, &address));
+        tokio::task::spawn_blocking(work)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::worker()))
+    }
+
     /// The outcome for an account that is there.
-    fn existing(&self, address: &Address) -> Result<Option<LoginOutcome>, StoreError> {
-        Ok(match self.account(address)? {
+    async fn existing(&self, address: &Address) -> Result<Option<LoginOutcome>, StoreError> {
+        Ok(match self.account(address).await? {
             Account::Missing => None,
             Account::Locked => Some(LoginOutcome::Refused(Refusal::Locked)),
             Account::Present(hash) => Some(LoginOutcome::Existing(hash)),

@@ -40,6 +40,13 @@ pub struct StoreError {
     source: io::Error,
 }
 
+impl StoreError {
+    /// A thread that asked the store has died.
+    pub(super) fn worker() -> Self {
+        cannot("run a thread")(io::Error::other("it died"))
+    }
+}
+
 /// For `map_err`: what was being done.
 fn cannot(action: &'static str) -> impl Fn(io::Error) -> StoreError {
     move |source| StoreError { action, source }

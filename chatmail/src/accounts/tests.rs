@@ -63,7 +63,7 @@ impl Fixture {
     }
 
     fn account(&self, address: &str) -> Account {
-        self.service.account(&parse(address)).unwrap()
+        self.service.store().read(&parse(address)).unwrap()
     }
 }
 
@@ -287,7 +287,14 @@ async fn a_password_file_without_hash_locks_the_account(#[case] content: &[u8]) 
     let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
     assert_eq!(outcome, LoginOutcome::Refused(Refusal::Locked));
     assert_eq!(fs::read(home.join("password")).unwrap(), content);
-    assert!(fixture.service.policy(&parse("bob@x.org")).unwrap().exists);
+    assert!(
+        fixture
+            .service
+            .policy(&parse("bob@x.org"))
+            .await
+            .unwrap()
+            .exists
+    );
 }
 
 #[tokio::test]
@@ -340,7 +347,7 @@ async fn a_broken_store_is_an_error_and_no_refusal() {
             "names the address: {error}"
         );
     }
-    assert!(fixture.service.policy(&parse("bob@x.org")).is_err());
+    assert!(fixture.service.policy(&parse("bob@x.org")).await.is_err());
     let noted = fixture
         .service
         .store()
@@ -354,8 +361,8 @@ async fn a_missing_mailboxes_directory_is_an_error() {
     fs::remove_dir(fixture.dir.path().join("mail")).unwrap();
     assert!(fixture.login("bob@x.org", "a password").await.is_err());
     let (service, bob) = (&fixture.service, parse("bob@x.org"));
-    assert!(service.account(&bob).is_err());
-    assert!(service.policy(&bob).is_err());
+    assert!(service.account(&bob).await.is_err());
+    assert!(service.policy(&bob).await.is_err());
     assert!(
         service
             .store()
@@ -415,7 +422,8 @@ async fn last_logins_are_days_that_move_forward(
 #[case("eve@x.org", None, false, Policy::default())]
 #[case("bob@y.org", None, false, Policy::default())]
 #[case("a/b@x.org", None, false, Policy::default())]
-fn policies(
+#[tokio::test]
+async fn policies(
     #[case] address: &str,
     #[case] quota: Option<&str>,
     #[case] encrypted_only: bool,
@@ -431,7 +439,10 @@ fn policies(
     if encrypted_only {
         fs::write(home.join("enforceE2EEincoming"), "").unwrap();
     }
-    assert_eq!(fixture.service.policy(&parse(address)).unwrap(), expected);
+    assert_eq!(
+        fixture.service.policy(&parse(address)).await.unwrap(),
+        expected
+    );
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! Where reads of the store run: on the calling thread while they are quick, else on threads that
+//! may wait.
+//!
+//! What the kernel has cached is read in some microseconds, less than handing the work to another
+//! thread takes. But after a restart of the machine every account is read from the disk, and then a
+//! thread that serves everybody must not wait for each in turn.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// A read that takes longer than this did not come from the page cache.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// How long reads go to other threads after a slow one.
+const SPELL: Duration = Duration::from_secs(1);
+
+/// Remembers how quick the last reads were.
+#[derive(Debug)]
+pub(super) struct Pace {
+    began: Instant,
+    /// Milliseconds since `began` until which reads are expected to be slow.
+    slow_until: AtomicU64,
+}
+
+impl Pace {
+    /// Expects quick reads.
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            slow_until: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether a read may run on a thread that serves others as well.
+    pub(super) fn is_quick(&self) -> bool {
+        milliseconds(self.began.elapsed()) >= self.slow_until.load(Relaxed)
+    }
+
+    /// Does a piece of work and takes note of how long it took.
+    pub(super) fn observe<T>(&self, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        if started.elapsed() >= SLOW {
+            let until = milliseconds(self.began.elapsed() + SPELL);
+            self.slow_until.fetch_max(until, Relaxed);
+        }
+        result
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_read_sends_the_next_ones_elsewhere() {
+        let pace = Pace::new();
+        assert!(pace.is_quick());
+        assert_eq!(pace.observe(|| 1), 1);
+        pace.observe(|| std::thread::sleep(SLOW));
+        assert!(!pace.is_quick());
+        // Work on other threads keeps the spell alive as long as it is slow.
+        pace.slow_until.store(0, Relaxed);
+        assert!(pace.is_quick());
+    }
+}
