@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::cargo_test::{self, TestArgs};
+use crate::null_milter::{self, NullMilterArgs};
 use crate::relay::RelayOptions;
 use crate::test_relay::TestRelay;
 use crate::up::{self, NameArgs, UpArgs};
@@ -57,6 +58,9 @@ enum Command {
     Test(TestArgs),
     /// Measure whole relays
     Bench(BenchArgs),
+    /// Be the milter of a relay whose milter does nothing
+    #[command(hide = true)]
+    NullMilter(NullMilterArgs),
 }
 
 /// Runs what the command line asks for.
@@ -70,6 +74,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => show(&args).await,
         Command::Test(args) => cargo_test::run(&args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::NullMilter(args) => null_milter::run(&args),
     }
 }
 

@@ -62,7 +62,7 @@ impl TestRelay {
         })
     }
 
-    /// The log file of `postfix`, `dovecot`, `filtermail` or `doveauth`, of the first relay.
+    /// The log file of `postfix`, `dovecot` or a daemon, of the first relay.
     pub fn log(&self, process: &str) -> PathBuf {
         self.target
             .state_dir
@@ -166,9 +166,11 @@ fn command(options: &RelayOptions, file: &Path) -> anyhow::Result<Command> {
         .arg(file)
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
-    if options.variant == Variant::Plain {
-        command.arg("--plain");
-    }
+    command.args(match options.variant {
+        Variant::Full => None,
+        Variant::Plain => Some("--plain"),
+        Variant::NullMilter => Some("--null-milter"),
+    });
     if options.domain == DomainKind::IpLiteral {
         command.arg("--ip-literal");
     }

@@ -77,6 +77,10 @@ pub struct UpArgs {
     #[arg(long)]
     pub plain: bool,
 
+    /// Like --plain, but mail passes a milter that does nothing: to measure against
+    #[arg(long, hide = true, conflicts_with = "plain")]
+    pub null_milter: bool,
+
     /// Addresses at the relay's IP address, name@[127.0.0.x], instead of a domain
     #[arg(long)]
     pub ip_literal: bool,
@@ -98,10 +102,10 @@ pub struct UpArgs {
 impl UpArgs {
     fn relay_options(&self) -> RelayOptions {
         RelayOptions {
-            variant: if self.plain {
-                Variant::Plain
-            } else {
-                Variant::Full
+            variant: match (self.plain, self.null_milter) {
+                (false, false) => Variant::Full,
+                (true, _) => Variant::Plain,
+                (false, true) => Variant::NullMilter,
             },
             domain: if self.ip_literal {
                 DomainKind::IpLiteral
@@ -387,6 +391,7 @@ fn background(args: &UpArgs, output: fs::File) -> anyhow::Result<Child> {
     }
     for (flag, given) in [
         ("--plain", args.plain),
+        ("--null-milter", args.null_milter),
         ("--ip-literal", args.ip_literal),
         ("--acceptance-only", args.acceptance_only),
         ("--keep", args.keep),

@@ -1,4 +1,4 @@
-//! Two things measured in turn, so that what else the machine does hits both alike.
+//! Things measured in turn, so that what else the machine does hits all alike.
 
 /// What the rounds of both gave, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,20 +19,44 @@ pub(super) async fn interleaved<T>(
     mut measure: impl AsyncFnMut() -> anyhow::Result<T>,
     mut refer: impl AsyncFnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<Rounds<T>> {
-    let mut rounds = Rounds {
-        measured: Vec::with_capacity(count),
-        reference: Vec::with_capacity(count),
-    };
+    enum Side {
+        Measured,
+        Reference,
+    }
+    let [measured, reference] =
+        in_turn(
+            count,
+            [Side::Measured, Side::Reference],
+            async |side| match side {
+                Side::Measured => measure().await,
+                Side::Reference => refer().await,
+            },
+        )
+        .await?;
+    Ok(Rounds {
+        measured,
+        reference,
+    })
+}
+
+/// Measures each subject `count` times and gives what that found, in the order of the subjects.
+/// Each goes first as often as the others.
+///
+/// # Errors
+/// The first error of a round.
+pub(super) async fn in_turn<S, T, const N: usize>(
+    count: usize,
+    subjects: [S; N],
+    mut measure: impl AsyncFnMut(&mut S) -> anyhow::Result<T>,
+) -> anyhow::Result<[Vec<T>; N]> {
+    let mut turns = subjects.map(|subject| (subject, Vec::with_capacity(count)));
     for round in 0..count {
-        if round % 2 == 0 {
-            rounds.measured.push(measure().await?);
-            rounds.reference.push(refer().await?);
-        } else {
-            rounds.reference.push(refer().await?);
-            rounds.measured.push(measure().await?);
+        let (last, first) = turns.split_at_mut(round % N);
+        for (subject, found) in first.iter_mut().chain(last) {
+            found.push(measure(subject).await?);
         }
     }
-    Ok(rounds)
+    Ok(turns.map(|(_, found)| found))
 }
 
 #[cfg(test)]
@@ -52,6 +76,17 @@ mod tests {
         let rounds = rounds.unwrap();
         assert_eq!(rounds.measured, ['m'; 3]);
         assert_eq!(rounds.reference, ['r'; 3]);
+    }
+
+    #[tokio::test]
+    async fn three_take_turns_too() {
+        let mut order = String::new();
+        let found = in_turn(4, ['a', 'b', 'c'], async |&mut letter| {
+            order.push(letter);
+            Ok(letter)
+        });
+        assert_eq!(found.await.unwrap(), [['a'; 4], ['b'; 4], ['c'; 4]]);
+        assert_eq!(order, "abcbcacababc");
     }
 
     #[tokio::test]

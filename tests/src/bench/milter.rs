@@ -1,6 +1,10 @@
 //! Postfix with filtermail beside the same Postfix without any milter: messages a second, the
 //! processor time for each, and how much longer the reply to the final dot takes.
 //!
+//! A third Postfix has a milter that does nothing, the null milter. What it loses is Postfix's own
+//! work for any milter. What filtermail loses beyond that is its judgement and what Postfix does for
+//! the changes it asks for. No goal looks at the null milter.
+//!
 //! Only acceptance is measured: mail is thrown away afterwards, and the clients speak no TLS, whose
 //! cost would make the milter's look small.
 
@@ -13,7 +17,7 @@ use chatmail::Address;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::interleave::interleaved;
+use super::interleave::in_turn;
 use super::process_time;
 use super::stats::Sample;
 use super::submission::{Sender, Wire, accepting};
@@ -59,7 +63,7 @@ const LOADS: [Load; 4] = [
     },
 ];
 
-/// Rounds of each load with and without filtermail.
+/// Rounds of each load for each relay; a multiple of three lets each go first equally often.
 const ROUNDS: usize = 9;
 
 /// Rounds of the measurement of replies, and messages in each.
@@ -71,85 +75,104 @@ const DRAIN: Duration = Duration::from_secs(120);
 
 /// Measures.
 pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
-    let with = TestRelay::start(accepting(RelayOptions::default()))?;
-    let without = TestRelay::start(accepting(RelayOptions::plain()))?;
+    let filtermail = TestRelay::start(accepting(RelayOptions::default()))?;
+    let null_milter = TestRelay::start(accepting(RelayOptions::null_milter()))?;
+    let none = TestRelay::start(accepting(RelayOptions::plain()))?;
+    let targets = [&filtermail.target, &null_milter.target, &none.target];
     runtime()?.block_on(async {
         for load in &LOADS {
-            throughput(load, &with.target, &without.target, report).await?;
+            throughput(load, targets, report).await?;
         }
-        reply(&with.target, &without.target, report).await
+        reply(targets, report).await
     })?;
-    with.stop()?;
-    without.stop()
+    filtermail.stop()?;
+    null_milter.stop()?;
+    none.stop()
 }
 
-async fn throughput(
-    load: &Load,
-    with: &Target,
-    without: &Target,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    let mut measured = Senders::login(with, load.sessions, load.size).await?;
-    let mut reference = Senders::login(without, load.sessions, load.size).await?;
+async fn throughput(load: &Load, targets: [&Target; 3], report: &mut Report) -> anyhow::Result<()> {
+    let mut relays = login(targets, load.sessions, load.size).await?;
     // What is done once (processes, connections, caches) is done before the first round.
-    measured.round(load.messages / 5).await?;
-    reference.round(load.messages / 5).await?;
-    let rounds = interleaved(
-        ROUNDS,
-        async || measured.round(load.messages).await,
-        async || reference.round(load.messages).await,
-    )
+    for senders in &mut relays {
+        senders.round(load.messages / 5).await?;
+    }
+    let rounds = in_turn(ROUNDS, relays, async |senders| {
+        senders.round(load.messages).await
+    })
     .await?;
     let medians = |part: fn(&Round) -> f64| {
-        [&rounds.measured, &rounds.reference]
-            .map(|rounds| rounds.iter().map(part).collect::<Sample>().median())
+        let median = |rounds: &Vec<Round>| rounds.iter().map(part).collect::<Sample>().median();
+        rounds.each_ref().map(median)
     };
-    let [value, reference] = medians(|round| round.messages_per_second);
-    report.figure(Figure::new(
+    report.figures(compared(
         load.name,
-        value,
         "mails/s",
-        Some(reference),
+        medians(|round| round.messages_per_second),
         Goal::RatioAtLeast(0.9),
     ));
-    let [value, reference] = medians(|round| round.milliseconds_per_message);
-    report.figure(Figure::new(
-        format!("{}-processor-time", load.name),
-        value,
+    report.figures(compared(
+        &format!("{}-processor-time", load.name),
         "ms/mail",
-        Some(reference),
+        medians(|round| round.milliseconds_per_message),
         Goal::None,
     ));
     Ok(())
 }
 
-async fn reply(with: &Target, without: &Target, report: &mut Report) -> anyhow::Result<()> {
+async fn reply(targets: [&Target; 3], report: &mut Report) -> anyhow::Result<()> {
     const SIZE: usize = 2_000;
-    let mut measured = Senders::login(with, 1, SIZE).await?;
-    let mut reference = Senders::login(without, 1, SIZE).await?;
-    let rounds = interleaved(
-        REPLY_ROUNDS,
-        async || measured.replies(REPLY_MESSAGES).await,
-        async || reference.replies(REPLY_MESSAGES).await,
-    )
+    let relays = login(targets, 1, SIZE).await?;
+    let times = in_turn(REPLY_ROUNDS, relays, async |senders| {
+        senders.replies(REPLY_MESSAGES).await
+    })
     .await?;
-    let [value, reference] =
-        [rounds.measured, rounds.reference].map(|times| Sample::milliseconds(times.concat()));
-    report.figure(Figure::new(
+    report.figures(compared(
         "milter/final-dot-to-reply",
-        value.median(),
         "ms",
-        Some(reference.median()),
+        times.map(|times| Sample::milliseconds(times.concat()).median()),
         Goal::ExcessAtMost(0.5),
     ));
     Ok(())
 }
 
+/// What filtermail, the milter that does nothing, and no milter reached: filtermail beside none,
+/// which has the goal; the milter that does nothing beside none; filtermail beside that milter.
+fn compared(name: &str, unit: &'static str, values: [f64; 3], goal: Goal) -> [Figure; 3] {
+    let [filtermail, null_milter, none] = values;
+    let figure = |suffix, value, reference, goal| {
+        Figure::new(
+            format!("{name}{suffix}"),
+            value,
+            unit,
+            Some(reference),
+            goal,
+        )
+    };
+    [
+        figure("", filtermail, none, goal),
+        figure("-null-milter", null_milter, none, Goal::None),
+        figure("-against-null-milter", filtermail, null_milter, Goal::None),
+    ]
+}
+
 /// What one round found.
 struct Round {
     messages_per_second: f64,
-    /// Processor time of Postfix and filtermail, until the queue is empty.
+    /// Processor time of Postfix and the milter, until the queue is empty.
     milliseconds_per_message: f64,
+}
+
+/// Senders of each relay.
+async fn login(
+    [filtermail, null_milter, none]: [&Target; 3],
+    sessions: usize,
+    size: usize,
+) -> anyhow::Result<[Senders<'_>; 3]> {
+    Ok([
+        Senders::login(filtermail, sessions, size).await?,
+        Senders::login(null_milter, sessions, size).await?,
+        Senders::login(none, sessions, size).await?,
+    ])
 }
 
 /// Sessions of one relay, each with an account of its own.
@@ -199,7 +222,7 @@ impl<'a> Senders<'a> {
 
     fn processor_time(&self) -> anyhow::Result<Duration> {
         let mut used = Duration::ZERO;
-        for name in ["postfix", "filtermail"] {
+        for name in ["postfix", "filtermail", "null-milter"] {
             if let Some(process) = self.target.procs.get(name) {
                 used += process_time::of_tree(process.pid()?)?;
             }
@@ -236,4 +259,24 @@ impl<'a> Senders<'a> {
 fn is_empty(folder: &Path) -> anyhow::Result<bool> {
     let mut entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     Ok(entries.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_filtermail_beside_no_milter_has_a_goal() {
+        let figures = compared("x", "s", [1.0, 2.0, 4.0], Goal::RatioAtLeast(0.9));
+        let found = figures.map(|figure| (figure.name, figure.ratio, figure.pass));
+        let expected = [
+            ("x", 0.25, false),
+            ("x-null-milter", 0.5, true),
+            ("x-against-null-milter", 0.5, true),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(name, ratio, pass)| (name.to_owned(), Some(ratio), pass))
+        );
+    }
 }

@@ -115,6 +115,11 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Adds several.
+    pub fn figures(&mut self, figures: impl IntoIterator<Item = Figure>) {
+        self.figures.extend(figures);
+    }
+
     /// How many figures miss their goal.
     pub fn missed(&self) -> usize {
         self.figures.iter().filter(|figure| !figure.pass).count()

@@ -1,22 +1,33 @@
 //! Our own daemons, and the sockets that the supervisor holds for them.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use chatmail::config::Listen;
 use nix::unistd::chown;
 
 use super::Relay;
+use super::options::Variant;
 use crate::binaries;
 use crate::host::users::{FILTER_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
 
-/// The daemons of a full relay, by the names of their binaries and processes, and who they run as.
-pub const DAEMONS: [(&str, &str); 2] = [("filtermail", FILTER_USER), ("doveauth", MAIL_USER)];
+/// What stands in for filtermail on a relay whose milter does nothing.
+const NULL_MILTER: &str = "null-milter";
+
+/// The daemons of a relay, by the names of their processes, and who they run as.
+pub(super) fn of(variant: Variant) -> &'static [(&'static str, &'static str)] {
+    match variant {
+        Variant::Full => &[("filtermail", FILTER_USER), ("doveauth", MAIL_USER)],
+        Variant::Plain => &[],
+        Variant::NullMilter => &[(NULL_MILTER, FILTER_USER)],
+    }
+}
 
 /// Writes `chatmail.ini`.
 ///
@@ -32,17 +43,13 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
 /// # Errors
 /// The binaries are not built.
 pub(super) fn programs(relay: &Relay) -> anyhow::Result<Vec<Program>> {
-    DAEMONS
-        .into_iter()
-        .map(|(name, user)| {
+    of(relay.options.variant)
+        .iter()
+        .map(|&(name, user)| {
             Ok(Program {
                 name,
                 stage: Stage::Daemons,
-                command: vec![
-                    binaries::release(name)?.into(),
-                    "--config".into(),
-                    relay.layout.chatmail_ini().into(),
-                ],
+                command: command(relay, name)?,
                 user: Some(user),
                 environment: Vec::new(),
                 sockets: sockets(relay, name, user)?,
@@ -52,6 +59,21 @@ pub(super) fn programs(relay: &Relay) -> anyhow::Result<Vec<Program>> {
             })
         })
         .collect()
+}
+
+fn command(relay: &Relay, daemon: &str) -> anyhow::Result<Vec<OsString>> {
+    if daemon == NULL_MILTER {
+        let Listen::Unix(socket) = &relay.config.filtermail_listen else {
+            bail!("a milter that does nothing serves unix sockets only");
+        };
+        let testbed = binaries::release("testbed")?;
+        return Ok(vec![testbed.into(), NULL_MILTER.into(), socket.into()]);
+    }
+    Ok(vec![
+        binaries::release(daemon)?.into(),
+        "--config".into(),
+        relay.layout.chatmail_ini().into(),
+    ])
 }
 
 /// Binds a daemon's unix sockets. They belong to the supervisor, as they belong to systemd on a real
@@ -64,6 +86,7 @@ fn sockets(relay: &Relay, daemon: &str, user: &str) -> anyhow::Result<Vec<Arc<Ow
             (&config.lastlogin_socket, 0o660),
             (&config.policy_socket, 0o666),
         ],
+        // Both milters.
         _ => match &config.filtermail_listen {
             Listen::Unix(path) => vec![(path, 0o666)],
             Listen::Tcp(_) => Vec::new(),

@@ -95,7 +95,7 @@ impl Layout {
         self.queue().join("filtermail/outgoing.sock")
     }
 
-    /// The log file of `postfix`, `dovecot`, `filtermail` or `doveauth`.
+    /// The log file of `postfix`, `dovecot` or a daemon.
     pub fn log(&self, process: &str) -> PathBuf {
         self.root.join("log").join(format!("{process}.log"))
     }

@@ -15,7 +15,6 @@ use std::path::PathBuf;
 
 use chatmail::Config;
 
-pub use daemons::DAEMONS;
 pub use layout::Layout;
 pub use options::{DomainKind, PLAIN_PASSWORD, RelayOptions, Setting, Variant};
 
@@ -103,10 +102,7 @@ impl Relay {
     /// # Errors
     /// A program is not installed or not built.
     pub fn programs(&self) -> anyhow::Result<Vec<Program>> {
-        let mut programs = match self.options.variant {
-            Variant::Full => daemons::programs(self)?,
-            Variant::Plain => Vec::new(),
-        };
+        let mut programs = daemons::programs(self)?;
         programs.push(postfix::program(self)?);
         programs.push(dovecot::program(self));
         Ok(programs)
@@ -134,10 +130,9 @@ impl Relay {
                 process(self.layout.dovecot_base().join("master.pid"), true),
             ),
         ]);
-        if self.options.variant == Variant::Full {
-            for (name, _) in DAEMONS {
-                procs.insert(name.to_owned(), process(self.layout.pidfile(name), false));
-            }
+        for (name, _) in daemons::of(self.options.variant) {
+            let pidfile = self.layout.pidfile(name);
+            procs.insert((*name).to_owned(), process(pidfile, false));
         }
         Target {
             name: self.name.clone(),
@@ -165,7 +160,7 @@ impl Relay {
         let name = random_letters(shortest.clamp(1, 64));
         let password = match self.options.variant {
             Variant::Full => random_letters((self.config.password_min_length as usize).max(20)),
-            Variant::Plain => PLAIN_PASSWORD.to_owned(),
+            Variant::Plain | Variant::NullMilter => PLAIN_PASSWORD.to_owned(),
         };
         (format!("{name}@{}", self.domain()), password)
     }

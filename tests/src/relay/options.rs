@@ -16,6 +16,9 @@ pub enum Variant {
     /// Nobody: every address under the domain exists, with [`PLAIN_PASSWORD`], and mail passes
     /// unseen. It is what our daemons are measured against.
     Plain,
+    /// Like [`Variant::Plain`], but mail passes a milter that judges nothing: what of filtermail's
+    /// cost is Postfix's own work for any milter.
+    NullMilter,
 }
 
 /// What the relays' addresses end in.
@@ -31,7 +34,7 @@ pub enum DomainKind {
 /// What kind of relay to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelayOptions {
-    /// With or without our daemons.
+    /// Which daemons, if any.
     pub variant: Variant,
     /// What the addresses end in.
     pub domain: DomainKind,
@@ -52,6 +55,14 @@ impl RelayOptions {
     pub fn plain() -> Self {
         Self {
             variant: Variant::Plain,
+            ..Self::default()
+        }
+    }
+
+    /// One relay without our daemons, whose milter does nothing.
+    pub fn null_milter() -> Self {
+        Self {
+            variant: Variant::NullMilter,
             ..Self::default()
         }
     }
