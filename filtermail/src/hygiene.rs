@@ -69,6 +69,8 @@ pub struct Excess;
 pub struct Hygiene {
     mode: Mode,
     subjects: u32,
+    /// The first subject is the one that it would get.
+    subject_is_masked: bool,
     froms: u32,
     /// Lower-case names of what goes, with how often they were seen.
     removals: Vec<(String, u32)>,
@@ -91,6 +93,7 @@ impl Hygiene {
         Self {
             mode,
             subjects: 0,
+            subject_is_masked: false,
             froms: 0,
             removals: Vec::new(),
             lists: Vec::new(),
@@ -103,6 +106,10 @@ impl Hygiene {
     pub fn header(&mut self, name: &[u8], value: &[u8]) {
         let is = |known: &&str| name.eq_ignore_ascii_case(known.as_bytes());
         if is(&"Subject") {
+            if self.subjects == 0 {
+                let text = value.strip_prefix(b" ").unwrap_or(value);
+                self.subject_is_masked = text == SUBJECT.as_bytes();
+            }
             self.subjects = self.subjects.saturating_add(1);
             self.edits += 1;
         } else if REMOVED.iter().any(is) {
@@ -121,7 +128,8 @@ impl Hygiene {
             return Err(Excess);
         }
         let mut edits = Vec::new();
-        if self.subjects > 0 {
+        // Chat clients mask it themselves; each change has Postfix rewrite its queue file.
+        if self.subjects > 0 && !self.subject_is_masked {
             let (name, value) = ("Subject".to_owned(), SUBJECT.to_owned());
             edits.push(Edit::Replace {
                 name,
@@ -269,6 +277,18 @@ mod tests {
     #[test]
     fn a_message_without_subject_stays_without() {
         assert_eq!(edits(Mode::Ordinary, &[("To", "")]).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_masked_subject_is_left_alone_and_hides_no_other() {
+        let headers = [("Subject", " [...]"), ("Subject", " secret")];
+        assert_eq!(edits(Mode::Ordinary, &headers[..1]).unwrap(), [""; 0]);
+        assert_eq!(edits(Mode::Ordinary, &headers).unwrap(), ["- subject 2"]);
+        let almost = [("Subject", " [...] secret")];
+        assert_eq!(
+            edits(Mode::Ordinary, &almost).unwrap(),
+            ["= Subject 1: [...]"]
+        );
     }
 
     #[test]

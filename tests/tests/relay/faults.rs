@@ -240,18 +240,10 @@ async fn a_message_under_way_survives_the_end_of_filtermail() -> anyhow::Result<
     let target = &relay.target;
     let mut people = Correspondents::new(target).await?;
     let message = testbed::mail::encrypted(&people.alice.address, &people.bob.address, 500_000)?;
-    let (alice, bob) = (people.alice.address.clone(), people.bob.address.clone());
     let bytes = message.to_bytes();
     let (first, rest) = bytes.split_at(bytes.len() / 2);
 
-    let smtp = &mut people.submission;
-    smtp.command(&format!("MAIL FROM:<{alice}>"))
-        .await?
-        .expect(250, "MAIL")?;
-    smtp.command(&format!("RCPT TO:<{bob}>"))
-        .await?
-        .expect(250, "RCPT")?;
-    smtp.command("DATA").await?.expect(354, "DATA")?;
+    let smtp = people.begin_content().await?;
     smtp.raw(first).await?;
     let before = relay.signal("filtermail", Signal::SIGTERM)?;
     smtp.raw(rest).await?;

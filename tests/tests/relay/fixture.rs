@@ -121,6 +121,20 @@ impl Correspondents {
         Ok(send(&mut self.submission, &envelope, message).await?)
     }
 
+    /// The first one begins a message to the second one: the content is to follow.
+    pub(crate) async fn begin_content(&mut self) -> Result<&mut SmtpClient, ClientError> {
+        let (alice, bob) = (&self.alice.address, &self.bob.address);
+        let smtp = &mut self.submission;
+        for (command, code) in [
+            (format!("MAIL FROM:<{alice}>"), 250),
+            (format!("RCPT TO:<{bob}>"), 250),
+            ("DATA".to_owned(), 354),
+        ] {
+            smtp.command(&command).await?.expect(code, &command)?;
+        }
+        Ok(smtp)
+    }
+
     /// The first one sends a short encrypted message, which must be accepted and arrive after
     /// `before` others.
     pub(crate) async fn send_good(&mut self, before: usize) -> anyhow::Result<()> {

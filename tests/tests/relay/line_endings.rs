@@ -10,15 +10,7 @@ use crate::fixture::{Correspondents, messages, shared_relay};
 
 /// Opens a transaction, sends these bytes as content, and reads the one reply to it.
 async fn reply_to(people: &mut Correspondents, content: &[u8]) -> Result<Reply, ClientError> {
-    let (alice, bob) = (&people.alice.address, &people.bob.address);
-    let smtp = &mut people.submission;
-    smtp.command(&format!("MAIL FROM:<{alice}>"))
-        .await?
-        .expect(250, "MAIL")?;
-    smtp.command(&format!("RCPT TO:<{bob}>"))
-        .await?
-        .expect(250, "RCPT")?;
-    smtp.command("DATA").await?.expect(354, "DATA")?;
+    let smtp = people.begin_content().await?;
     smtp.raw(content).await?;
     smtp.reply("the reply to the content").await
 }
