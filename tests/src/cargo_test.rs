@@ -1,9 +1,16 @@
 //! `cargo testbed test`: every test of the workspace, with what they need in place.
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use anyhow::ensure;
+use tokio::time::sleep;
 
 use crate::binaries;
 use crate::host::{self, state};
+
+/// How long a testbed may take to end after its test.
+const END_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Arguments of `test`.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,10 +39,7 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
         .args(["test", "--workspace", "--"])
         .args(&args.filters)
         .status()?;
-    let left: Vec<String> = state::running(&root)?
-        .into_iter()
-        .filter(|name| !before.contains(name))
-        .collect();
+    let left = left_running(&root, &before).await?;
     ensure!(
         left.is_empty(),
         "tests left testbeds running: {}",
@@ -43,4 +47,18 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     );
     ensure!(status.success(), "tests failed");
     Ok(())
+}
+
+/// The testbeds that run and did not before. One whose test was killed has noticed it by its standard
+/// input, and gets a moment to end.
+async fn left_running(root: &Path, before: &[String]) -> anyhow::Result<Vec<String>> {
+    let deadline = Instant::now() + END_PATIENCE;
+    loop {
+        let mut left = state::running(root)?;
+        left.retain(|name| !before.contains(name));
+        if left.is_empty() || Instant::now() >= deadline {
+            return Ok(left);
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
 }
