@@ -1,12 +1,13 @@
 //! `cargo testbed up` and `down`: relays that run until somebody says stop.
 
+mod detach;
+
 use std::fs;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,9 +21,6 @@ use crate::{app_login, binaries, host};
 
 /// How long `down` waits: longer than the supervisor waits for its programs.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long `--detach` waits for a relay that says nothing.
-const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which testbed.
 #[derive(Clone, Debug, clap::Args)]
@@ -132,7 +130,7 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
         binaries::build()?;
     }
     if args.detach {
-        detach(&args)
+        detach::detach(&args)
     } else {
         run(&args).await
     }
@@ -255,17 +253,20 @@ async fn serve(
     stop: &mut StopSignals,
     took: Duration,
 ) -> anyhow::Result<()> {
-    let targets: Vec<Target> = relays.iter().map(Relay::target).collect();
-    write_targets(&own_target(folder.path()), &targets)?;
-    if let Some(path) = &args.target {
-        write_targets(path, &targets)?;
-    }
     if !args.until_stdin_closes {
         println!("Ready after {:.1} s.", took.as_secs_f64());
         for relay in relays {
             introduce(relay)?;
         }
-        println!("Ctrl-C stops everything.");
+        if std::io::stdin().is_terminal() {
+            println!("Ctrl-C stops everything.");
+        }
+    }
+    // Last: who waits for these files may read the output as well.
+    let targets: Vec<Target> = relays.iter().map(Relay::target).collect();
+    write_targets(&own_target(folder.path()), &targets)?;
+    if let Some(path) = &args.target {
+        write_targets(path, &targets)?;
     }
     tokio::select! {
         () = stop.received() => Ok(()),
@@ -340,74 +341,6 @@ fn show_logs(relays: &[Relay]) {
             eprintln!("--- {}\n{}", log.path().display(), tail.join("\n"));
         }
     }
-}
-
-/// Starts the same testbed again in the background and waits until it is ready.
-fn detach(args: &UpArgs) -> anyhow::Result<()> {
-    let root = args.name.root();
-    let output = tempfile::NamedTempFile::new().context("a file for the supervisor's output")?;
-    let mut child = background(args, output.reopen()?)?;
-    let target = own_target(&root.join(&args.name.name));
-    let deadline = Instant::now() + START_PATIENCE;
-    let supervisor = i32::try_from(child.id())?;
-    loop {
-        let ours = state::supervisor(&root, &args.name.name)? == Some(supervisor);
-        if ours && target.exists() {
-            break;
-        }
-        if let Some(status) = child.try_wait()? {
-            let mut text = String::new();
-            output.reopen()?.read_to_string(&mut text)?;
-            bail!("the testbed did not come up ({status}):\n{text}");
-        }
-        ensure!(
-            Instant::now() < deadline,
-            "the testbed (process {supervisor}) is not ready"
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let name = &args.name.name;
-    print!("{}", fs::read_to_string(output.path())?);
-    println!("The testbed runs in the background; `cargo testbed down --name {name}` stops it.");
-    Ok(())
-}
-
-fn background(args: &UpArgs, output: fs::File) -> anyhow::Result<Child> {
-    use std::os::unix::process::CommandExt as _;
-
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["up", "--no-build", "--name", &args.name.name]);
-    command.args(["--domains", &args.domains.to_string()]);
-    for setting in &args.config {
-        command.args(["--config", &setting.to_string()]);
-    }
-    for (flag, value) in [
-        ("--state-root", &args.name.state_root),
-        ("--target", &args.target),
-    ] {
-        if let Some(path) = value {
-            command.arg(flag).arg(path);
-        }
-    }
-    for (flag, given) in [
-        ("--plain", args.plain),
-        ("--null-milter", args.null_milter),
-        ("--ip-literal", args.ip_literal),
-        ("--acceptance-only", args.acceptance_only),
-        ("--keep", args.keep),
-    ] {
-        if given {
-            command.arg(flag);
-        }
-    }
-    command
-        .stdin(Stdio::null())
-        .stdout(output.try_clone()?)
-        .stderr(output)
-        // Out of reach of the terminal's Ctrl-C.
-        .process_group(0)
-        .spawn()
-        .context("starting the supervisor")
 }
 
 /// Everything that means stop.
