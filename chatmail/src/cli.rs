@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::{Config, ConfigError, DEFAULT_PATH, KEYS};
+use crate::config::{Config, DEFAULT_PATH, KEYS};
 use crate::lifecycle::Exit;
 
 /// Where the configuration is; flattened into each binary's arguments.
@@ -14,16 +14,22 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Reads the configuration and logs its warnings.
-    ///
-    /// # Errors
-    /// See [`Config::load`].
-    pub fn load(&self) -> Result<Config, ConfigError> {
-        let (config, warnings) = Config::load(&self.config)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
+    /// Begins logging as this daemon, reads the configuration, logs its warnings, and goes on with
+    /// it. A configuration that cannot be used is logged and ends the program.
+    pub fn run(&self, daemon: &str, go_on: impl FnOnce(&Config) -> Exit) -> Exit {
+        crate::telemetry::init(daemon);
+        match Config::load(&self.config) {
+            Ok((config, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                go_on(&config)
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                Exit::Configuration
+            }
         }
-        Ok(config)
     }
 }
 

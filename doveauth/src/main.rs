@@ -8,7 +8,7 @@ use chatmail::cli::{CheckConfigArgs, ConfigArgs};
 use chatmail::lifecycle::{
     DRAIN_DEADLINE, Exit, StopSignals, notify_ready, notify_stopping, raise_descriptor_limit,
 };
-use chatmail::{Config, accounts::Store, telemetry};
+use chatmail::{Config, accounts::Store};
 use clap::{Parser, Subcommand};
 use doveauth::{Daemon, Drained};
 
@@ -55,23 +55,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let exit = match &arguments.command {
         Some(Command::CheckConfig(check)) => check.run(&arguments.config),
-        Some(Command::Accounts(AccountsCommand::List { json })) => {
-            with_config(&arguments.config, |config| list_accounts(config, *json))
-        }
-        Some(Command::Serve) | None => with_config(&arguments.config, serve),
+        Some(Command::Accounts(AccountsCommand::List { json })) => arguments
+            .config
+            .run("doveauth", |config| list_accounts(config, *json)),
+        Some(Command::Serve) | None => arguments.config.run("doveauth", serve),
     };
     exit.into()
-}
-
-fn with_config(arguments: &ConfigArgs, run: impl FnOnce(&Config) -> Exit) -> Exit {
-    telemetry::init("doveauth");
-    match arguments.load() {
-        Ok(config) => run(&config),
-        Err(error) => {
-            tracing::error!("{error}");
-            Exit::Configuration
-        }
-    }
 }
 
 /// One thread serves all sockets: a lookup is a few microseconds of work, so nothing is gained by

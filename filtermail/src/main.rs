@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chatmail::Config;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
 use chatmail::lifecycle::{self, Exit, StopSignals};
-use chatmail::{Config, telemetry};
 use clap::{Parser, Subcommand};
 use filtermail::check::CheckArgs;
 use filtermail::daemon::Daemon;
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::CheckConfig(check)) => check.run(&arguments.config).into(),
         Some(Command::Check(check)) => run_check(&check),
-        Some(Command::Serve) | None => run_daemon(&arguments.config).into(),
+        Some(Command::Serve) | None => arguments.config.run("filtermail", run_daemon).into(),
     }
 }
 
@@ -77,16 +77,8 @@ fn run_check(check: &CheckArgs) -> ExitCode {
     }
 }
 
-fn run_daemon(arguments: &ConfigArgs) -> Exit {
-    telemetry::init("filtermail");
-    let config = match arguments.load() {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!("{error}");
-            return Exit::Configuration;
-        }
-    };
-    serve(&config).unwrap_or_else(|error| {
+fn run_daemon(config: &Config) -> Exit {
+    serve(config).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         Exit::System
     })

@@ -44,6 +44,23 @@ pub struct Target {
 }
 
 impl Target {
+    /// Prints the last lines of each log of the relay to standard error, for somebody who wants to
+    /// know why something did not work.
+    pub fn show_logs(&self, lines: usize) {
+        let Ok(logs) = std::fs::read_dir(self.state_dir.join("log")) else {
+            return;
+        };
+        for log in logs.flatten() {
+            let Ok(text) = std::fs::read_to_string(log.path()) else {
+                continue;
+            };
+            let all: Vec<&str> = text.lines().collect();
+            let tail = all.get(all.len().saturating_sub(lines)..);
+            let tail = tail.unwrap_or_default().join("\n");
+            eprintln!("--- {}\n{tail}", log.path().display());
+        }
+    }
+
     /// Reads the file that `--target FILE` wrote.
     ///
     /// # Errors

@@ -17,6 +17,9 @@ use crate::up::numbered;
 /// How long a relay may take to come up, on a machine that runs other tests as well.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much of each log a failed test shows.
+const LOG_LINES: usize = 30;
+
 /// How long it may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -126,28 +129,11 @@ impl TestRelay {
 impl Drop for TestRelay {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.show_logs();
+            // They would be gone with the relay.
+            self.target.show_logs(LOG_LINES);
         }
         if let Err(error) = end(&mut self.supervisor) {
             eprintln!("warning: {error:#}");
-        }
-    }
-}
-
-impl TestRelay {
-    /// A failed test's logs would be gone with the relay.
-    fn show_logs(&self) {
-        const LINES: usize = 30;
-        for process in self.target.procs.keys() {
-            let path = self.log(process);
-            let Ok(text) = std::fs::read_to_string(&path) else {
-                continue;
-            };
-            let lines: Vec<&str> = text.lines().collect();
-            let tail = lines
-                .get(lines.len().saturating_sub(LINES)..)
-                .unwrap_or_default();
-            eprintln!("--- {}\n{}", path.display(), tail.join("\n"));
         }
     }
 }

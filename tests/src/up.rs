@@ -2,12 +2,12 @@
 
 mod detach;
 
-use std::fs;
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use chatmail::lifecycle::StopSignals;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +21,9 @@ use crate::{app_login, binaries, host};
 
 /// How long `down` waits: longer than the supervisor waits for its programs.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How much of each log a relay that failed shows.
+const LOG_LINES: usize = 15;
 
 /// Which testbed.
 #[derive(Clone, Debug, clap::Args)]
@@ -167,7 +170,7 @@ pub fn down(args: &NameArgs) -> anyhow::Result<()> {
 
 async fn run(args: &UpArgs) -> anyhow::Result<()> {
     // Before anything is started, so that Ctrl-C finds us able to clean up.
-    let mut stop = StopSignals::new(args.until_stdin_closes)?;
+    let mut stop = Stop::new(args.until_stdin_closes)?;
     let started = Instant::now();
     let mut folder = StateDir::create(&args.name.root(), &args.name.name)?;
     if args.keep {
@@ -195,7 +198,9 @@ async fn run(args: &UpArgs) -> anyhow::Result<()> {
         Err(error) => Err(error),
     };
     if outcome.is_err() {
-        show_logs(&relays);
+        for relay in &relays {
+            relay.target().show_logs(LOG_LINES);
+        }
     }
     supervisor.stop().await?;
     outcome
@@ -250,7 +255,7 @@ async fn serve(
     folder: &StateDir,
     relays: &[Relay],
     supervisor: &mut Supervisor,
-    stop: &mut StopSignals,
+    stop: &mut Stop,
     took: Duration,
 ) -> anyhow::Result<()> {
     if !args.until_stdin_closes {
@@ -323,39 +328,17 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The end of each log, for somebody who wants to know why it did not work.
-fn show_logs(relays: &[Relay]) {
-    const LINES: usize = 15;
-    for relay in relays {
-        let Ok(logs) = fs::read_dir(relay.target().state_dir.join("log")) else {
-            continue;
-        };
-        for log in logs.flatten() {
-            let Ok(text) = fs::read_to_string(log.path()) else {
-                continue;
-            };
-            let lines: Vec<&str> = text.lines().collect();
-            let tail = lines
-                .get(lines.len().saturating_sub(LINES)..)
-                .unwrap_or_default();
-            eprintln!("--- {}\n{}", log.path().display(), tail.join("\n"));
-        }
-    }
-}
-
 /// Everything that means stop.
-struct StopSignals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+struct Stop {
+    signals: StopSignals,
     hangup: tokio::signal::unix::Signal,
     stdin_closed: Option<oneshot::Receiver<()>>,
 }
 
-impl StopSignals {
+impl Stop {
     fn new(until_stdin_closes: bool) -> anyhow::Result<Self> {
         Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            signals: StopSignals::new()?,
             hangup: signal(SignalKind::hangup())?,
             stdin_closed: until_stdin_closes.then(watch_stdin),
         })
@@ -370,8 +353,7 @@ impl StopSignals {
             }
         };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            () = self.signals.received() => {}
             _ = self.hangup.recv() => {}
             () = stdin_closed => {}
         }
