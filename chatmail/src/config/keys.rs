@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Value, Words};
+use super::value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words};
 use super::{ConfigError, Key, Source};
 use crate::address::Domain;
 
@@ -98,12 +98,28 @@ keys! {
     /// Where filtermail's milter for submission listens. Postfix runs in a chroot: a unix socket
     /// must lie below its queue directory. Over TCP a message takes some 40 ms longer.
     filtermail_listen: Listen = Some("unix:/var/spool/postfix/filtermail/outgoing.sock");
+    /// Where filtermail's milter for mail from other relays listens, for Postfix's port 25.
+    filtermail_incoming_listen: Listen = Some("unix:/var/spool/postfix/filtermail/incoming.sock");
+    /// Where filtermail's milter for mail that Postfix itself makes, such as bounces, listens; it
+    /// signs and refuses nothing.
+    filtermail_bounce_listen: Listen = Some("unix:/var/spool/postfix/filtermail/bounce.sock");
     /// Where doveauth answers Dovecot's passdb and userdb lookups (a dict socket).
     doveauth_socket: PathBuf = Some("/run/doveauth/doveauth.socket");
     /// Where doveauth takes Dovecot's last-login times (a dict socket).
     lastlogin_socket: PathBuf = Some("/run/chatmail-lastlogin/lastlogin.socket");
     /// Where doveauth tells the other daemons about accounts (a dict socket).
     policy_socket: PathBuf = Some("/run/doveauth/policy.socket");
+    /// The names of the DKIM keys of this relay, one or more: `NAME._domainkey.DOMAIN` is the DNS
+    /// record, `NAME.private` the file in `dkim_keys_dir`. Mail is signed with the first RSA key and
+    /// the first Ed25519 key; further keys are for changing over to.
+    dkim_selectors: Words = Some("opendkim");
+    /// The folder of the DKIM keys.
+    dkim_keys_dir: PathBuf = Some("/etc/dkimkeys");
+    /// The DNS servers that DKIM keys are asked from; empty: those of /etc/resolv.conf.
+    dns_servers: Servers = Some("");
+    /// The file of the relay's small tables, such as the block list (SQLite). It belongs to
+    /// doveauth.
+    database_path: PathBuf = Some("/var/lib/chatmail/chatmail.sqlite");
     /// Where filtermail serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
     filtermail_metrics: Option<SocketAddr> = Some("127.0.0.1:3905");
     /// Where doveauth serves OpenMetrics at /metrics; loopback only. Empty: nowhere.

@@ -13,7 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use keys::{Config, KEYS};
-pub use value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Value, Words};
+pub use value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words};
 
 /// Where the daemons look for their configuration unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/chatmail/chatmail.ini";

@@ -250,6 +250,25 @@ impl Value for SocketAddr {
     }
 }
 
+/// Servers by address, separated by white space.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Servers(pub Vec<SocketAddr>);
+
+impl Value for Servers {
+    const ALLOWED: &'static str =
+        "addresses such as 127.0.0.1 or [::1]:5353, separated by white space";
+
+    /// Without a port, DNS's.
+    fn read(text: &str) -> Option<Self> {
+        let server = |word: &str| match word.parse() {
+            Ok(address) => Some(address),
+            Err(_) => word.parse().ok().map(|ip| SocketAddr::new(ip, 53)),
+        };
+        let servers: Option<_> = text.split_whitespace().map(server).collect();
+        servers.map(Self)
+    }
+}
+
 /// The files of a certificate that somebody else renews: chain and private key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertAndKey {
@@ -312,6 +331,14 @@ mod tests {
         );
         assert!(Listen::read("inet:25").is_none());
         assert!(Listen::read("unix:run/x").is_none());
+    }
+
+    #[test]
+    fn servers_may_leave_out_the_port() {
+        let servers = Servers::read("127.0.0.1 ::1\n[::1]:54").unwrap();
+        let shown: Vec<_> = servers.0.iter().map(SocketAddr::to_string).collect();
+        assert_eq!(shown, ["127.0.0.1:53", "[::1]:53", "[::1]:54"]);
+        assert!(Servers::read("ns.example").is_none());
     }
 
     #[test]
