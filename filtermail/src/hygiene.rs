@@ -258,6 +258,7 @@ mod tests {
                 value,
             } => format!("= {name} {occurrence}: {value}"),
             Edit::Delete { name, occurrence } => format!("- {name} {occurrence}"),
+            other => format!("{other:?}"),
         }
     }
 

@@ -6,6 +6,7 @@
 //! much is told so at `RCPT`; every other refusal comes after the final dot, where clients expect
 //! it, and leaves the SMTP connection usable.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chatmail::config::AddressList;
@@ -73,6 +74,9 @@ impl Submission {
 }
 
 impl Session for Submission {
+    /// Who submits is known by the login.
+    fn connected(&mut self, _client: Option<IpAddr>) {}
+
     fn mail(&mut self, sender: &[u8], login: Option<&[u8]>) {
         let login = match login {
             None => Err(NoLogin::Absent),
@@ -86,7 +90,7 @@ impl Session for Submission {
         self.message = Some(Message::new(sender, login, hygiene));
     }
 
-    fn recipient(&mut self, recipient: &[u8]) -> Answer {
+    async fn recipient(&mut self, recipient: &[u8]) -> Answer {
         let Some(message) = &mut self.message else {
             return Answer::Refuse(out_of_order());
         };
@@ -115,7 +119,7 @@ impl Session for Submission {
         }
     }
 
-    fn end_of_message(&mut self, queue_id: &str) -> Outcome {
+    async fn end_of_message(&mut self, queue_id: &str) -> Outcome {
         let Some(message) = self.message.take() else {
             return Outcome::Refuse(out_of_order());
         };

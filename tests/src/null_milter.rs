@@ -11,13 +11,15 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 
-/// The version of the protocol, and changes of header fields as the only action.
-const VERSION_AND_ACTIONS: [u32; 2] = [6, 0x10];
+/// The version of the protocol, and filtermail's actions: new header fields, changed ones, another
+/// envelope sender.
+const VERSION_AND_ACTIONS: [u32; 2] = [6, 0x51];
 
-/// filtermail's steps, as bits of `mfdef.h`: no CONNECT, HELO, unknown commands and DATA; no answer
-/// to header fields, MAIL, the end of the header section and body chunks; values with their leading
+/// filtermail's steps, as bits of `mfdef.h`: no HELO, unknown commands and DATA; no answer to CONNECT,
+/// header fields, MAIL, the end of the header section and body chunks; values with their leading
 /// space.
-const PROTOCOL: u32 = 0x1 | 0x2 | 0x100 | 0x200 | 0x80 | 0x4000 | 0x4_0000 | 0x8_0000 | 0x10_0000;
+const PROTOCOL: u32 =
+    0x2 | 0x100 | 0x200 | 0x1000 | 0x80 | 0x4000 | 0x4_0000 | 0x8_0000 | 0x10_0000;
 
 /// filtermail's macros for each of the seven stages: `{auth_authen}` at MAIL, `i` at the end of the
 /// message.
@@ -107,6 +109,7 @@ mod tests {
     use filtermail::milter::{self, Socket};
     use filtermail::session::{Answer, Outcome, Session};
     use std::future::pending;
+    use std::net::IpAddr;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -175,14 +178,15 @@ mod tests {
     struct Silent;
 
     impl Session for Silent {
+        fn connected(&mut self, _: Option<IpAddr>) {}
         fn mail(&mut self, _: &[u8], _: Option<&[u8]>) {}
-        fn recipient(&mut self, _: &[u8]) -> Answer {
+        async fn recipient(&mut self, _: &[u8]) -> Answer {
             Answer::Continue
         }
         fn header(&mut self, _: &[u8], _: &[u8]) {}
         fn end_of_headers(&mut self) {}
         fn body(&mut self, _: &[u8]) {}
-        fn end_of_message(&mut self, _: &str) -> Outcome {
+        async fn end_of_message(&mut self, _: &str) -> Outcome {
             Outcome::Accept(Vec::new())
         }
         fn abort(&mut self) {}

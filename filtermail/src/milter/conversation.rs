@@ -1,21 +1,24 @@
 //! One connection of the MTA: commands in, answers out, a [`Session`] between them. No I/O.
 
+use std::net::IpAddr;
+
 use chatmail::Reply;
 
-use super::wire::{Event, Malformed, Packets, command, take_text, write};
+use super::wire::{Event, Flow, Malformed, Packets, command, take_text, write};
 use crate::session::{Answer, Edit, Outcome, Session};
 
 /// The version of the protocol.
 const VERSION: u32 = 6;
 
-/// Change header fields (`SMFIF_CHGHDRS`): all that is done to messages.
-const ACTIONS: u32 = 0x10;
+/// All that is done to messages: new header fields (`SMFIF_ADDHDRS`), changed ones
+/// (`SMFIF_CHGHDRS`), another envelope sender (`SMFIF_CHGFROM`).
+const ACTIONS: u32 = 0x1 | 0x10 | 0x40;
 
 /// What the MTA does not send, and what it sends and does not wait for, in the names of `mfdef.h`.
-const PROTOCOL: u32 = no_step::CONNECT
-    | no_step::HELO
+const PROTOCOL: u32 = no_step::HELO
     | no_step::UNKNOWN
     | no_step::DATA
+    | no_reply::CONNECT
     | no_reply::MAIL
     | no_reply::HEADER
     | no_reply::END_OF_HEADERS
@@ -24,7 +27,6 @@ const PROTOCOL: u32 = no_step::CONNECT
 
 /// `SMFIP_NO…`
 mod no_step {
-    pub(super) const CONNECT: u32 = 0x1;
     pub(super) const HELO: u32 = 0x2;
     pub(super) const UNKNOWN: u32 = 0x100;
     pub(super) const DATA: u32 = 0x200;
@@ -33,6 +35,7 @@ mod no_step {
 /// `SMFIP_NR_…`
 mod no_reply {
     pub(super) const HEADER: u32 = 0x80;
+    pub(super) const CONNECT: u32 = 0x1000;
     pub(super) const MAIL: u32 = 0x4000;
     pub(super) const END_OF_HEADERS: u32 = 0x4_0000;
     pub(super) const BODY: u32 = 0x8_0000;
@@ -76,7 +79,14 @@ struct State<S> {
     login: Option<Vec<u8>>,
     queue_id: Option<Vec<u8>>,
     message: bool,
+    question: Option<Question>,
     closed: bool,
+}
+
+/// What the MTA waits for.
+enum Question {
+    Recipient(Vec<u8>),
+    EndOfMessage,
 }
 
 impl<S: Session> Conversation<S> {
@@ -90,19 +100,50 @@ impl<S: Session> Conversation<S> {
                 login: None,
                 queue_id: None,
                 message: false,
+                question: None,
                 closed: false,
             },
         }
     }
 
-    /// Takes what the MTA says and appends what it is to be answered.
+    /// Takes what the MTA says, up to where it [asks](Self::is_asked), and appends what it is to
+    /// be answered before. Returns what is left, which is to come again after the answer.
     ///
     /// # Errors
     /// See [`Malformed`]. What was appended before may still be sent; then the connection is to be
     /// closed.
-    pub(super) fn take(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    pub(super) fn take<'a>(
+        &mut self,
+        input: &'a [u8],
+        out: &mut Vec<u8>,
+    ) -> Result<&'a [u8], Malformed> {
         let state = &mut self.state;
-        self.packets.feed(input, |event| state.event(event, out))
+        self.packets.feed(input, |event| {
+            state.event(event, out)?;
+            Ok(match state.question {
+                None => Flow::Continue,
+                Some(_) => Flow::Wait,
+            })
+        })
+    }
+
+    /// Whether the MTA waits for [`answer`](Self::answer).
+    pub(super) fn is_asked(&self) -> bool {
+        self.state.question.is_some()
+    }
+
+    /// Has the session answer what the MTA waits for, and appends that.
+    pub(super) async fn answer(&mut self, out: &mut Vec<u8>) {
+        match self.state.question.take() {
+            None => {}
+            Some(Question::Recipient(recipient)) => {
+                match self.state.session.recipient(&recipient).await {
+                    Answer::Continue => write(out, b'c', &[]),
+                    Answer::Refuse(reply) => refuse(out, &reply),
+                }
+            }
+            Some(Question::EndOfMessage) => self.state.end_of_message(out).await,
+        }
     }
 
     /// Whether a message has begun and not ended.
@@ -126,13 +167,13 @@ impl<S: Session> State<S> {
         match event {
             Event::Packet(command::NEGOTIATE, payload) => self.negotiate(payload, out),
             _ if !self.negotiated => Err(Malformed::Negotiation),
-            Event::Packet(letter, payload) => self.command(letter, payload, out),
+            Event::Packet(letter, payload) => self.command(letter, payload),
             Event::Body(piece) => {
                 self.session.body(piece);
                 Ok(())
             }
             Event::EndOfMessage => {
-                self.end_of_message(out);
+                self.question = Some(Question::EndOfMessage);
                 Ok(())
             }
         }
@@ -162,11 +203,15 @@ impl<S: Session> State<S> {
         Ok(())
     }
 
-    fn command(&mut self, letter: u8, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+    fn command(&mut self, letter: u8, payload: &[u8]) -> Result<(), Malformed> {
         let malformed = Malformed::Payload(letter);
         let mut rest = payload;
         match letter {
             command::MACROS => return self.macros(payload),
+            command::CONNECT => {
+                let client = client(payload).ok_or(malformed)?;
+                self.session.connected(client);
+            }
             command::MAIL => {
                 let sender = take_text(&mut rest).ok_or(malformed)?;
                 let login = self.login.take().filter(|login| !login.is_empty());
@@ -176,10 +221,7 @@ impl<S: Session> State<S> {
             }
             command::RECIPIENT => {
                 let recipient = take_text(&mut rest).ok_or(malformed)?;
-                match self.session.recipient(without_brackets(recipient)) {
-                    Answer::Continue => write(out, b'c', &[]),
-                    Answer::Refuse(reply) => refuse(out, &reply),
-                }
+                self.question = Some(Question::Recipient(without_brackets(recipient).to_vec()));
             }
             command::HEADER => {
                 let name = take_text(&mut rest).ok_or(malformed)?;
@@ -215,11 +257,10 @@ impl<S: Session> State<S> {
         Ok(())
     }
 
-    fn end_of_message(&mut self, out: &mut Vec<u8>) {
+    async fn end_of_message(&mut self, out: &mut Vec<u8>) {
         let queue_id = self.queue_id.take().unwrap_or_default();
-        let outcome = self
-            .session
-            .end_of_message(&String::from_utf8_lossy(&queue_id));
+        let queue_id = String::from_utf8_lossy(&queue_id);
+        let outcome = self.session.end_of_message(&queue_id).await;
         self.message = false;
         match outcome {
             Outcome::Refuse(reply) => refuse(out, &reply),
@@ -246,21 +287,48 @@ fn without_brackets(text: &[u8]) -> &[u8] {
     inner.unwrap_or(text)
 }
 
-/// `m`, which field of its name, the name and the new value; an empty value deletes.
+/// The IP address in a `SMFIC_CONNECT`: a host name, the letter of the address family, then for IP
+/// the port and the address. `None` when it is malformed, `Some(None)` for other families.
+fn client(mut payload: &[u8]) -> Option<Option<IpAddr>> {
+    take_text(&mut payload)?;
+    let (family, rest) = payload.split_first()?;
+    if !matches!(family, b'4' | b'6') {
+        return Some(None);
+    }
+    let (_port, mut rest) = rest.split_at_checked(2)?;
+    let text = str::from_utf8(take_text(&mut rest)?).ok()?;
+    let prefix = text.get(..IPV6.len());
+    let text = match prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(IPV6)) {
+        true => text.get(IPV6.len()..)?,
+        false => text,
+    };
+    // An IPv4 client of an IPv6 socket is an IPv4 client.
+    Some(Some(text.parse::<IpAddr>().ok()?.to_canonical()))
+}
+
+/// What Postfix writes before an IPv6 address.
+const IPV6: &str = "IPv6:";
+
+/// `m`, which field of its name, the name and the new value, an empty value to delete; `i`, where,
+/// the name and the value; `e` and the new sender.
 fn change(out: &mut Vec<u8>, edit: &Edit) {
-    let (name, occurrence, value) = match edit {
+    let (letter, number, name, value) = match edit {
         Edit::Replace {
             name,
             occurrence,
             value,
-        } => (name, occurrence, format!(" {value}")),
-        Edit::Delete { name, occurrence } => (name, occurrence, String::new()),
+        } => (b'm', *occurrence, name, format!(" {value}")),
+        Edit::Delete { name, occurrence } => (b'm', *occurrence, name, String::new()),
+        Edit::Insert { name, value } => (b'i', 0, name, format!(" {value}")),
+        Edit::Sender(address) => {
+            return write(out, b'e', &[b"<", address.as_bytes(), b">\0"]);
+        }
     };
-    let occurrence = occurrence.to_be_bytes();
+    let (name, value) = (name.as_bytes(), value.as_bytes());
     write(
         out,
-        b'm',
-        &[&occurrence, name.as_bytes(), b"\0", value.as_bytes(), b"\0"],
+        letter,
+        &[&number.to_be_bytes(), name, b"\0", value, b"\0"],
     );
 }
 
@@ -315,5 +383,40 @@ mod tests {
             },
         );
         assert_eq!(out, b"\0\0\0\x0em\0\0\0\x02Subject\0\0");
+        out.clear();
+        change(
+            &mut out,
+            &Edit::Insert {
+                name: name(),
+                value: "x".into(),
+            },
+        );
+        assert_eq!(out, b"\0\0\0\x10i\0\0\0\0Subject\0 x\0");
+    }
+
+    #[test]
+    fn senders_stand_in_brackets() {
+        let mut out = Vec::new();
+        change(&mut out, &Edit::Sender(String::new()));
+        change(&mut out, &Edit::Sender("a@x.org".into()));
+        assert_eq!(out, b"\0\0\0\x04e<>\0\0\0\0\x0be<a@x.org>\0");
+    }
+
+    #[rstest]
+    #[case::ipv4(b"h\x004\x00\x19192.0.2.1\0", Some(Some("192.0.2.1")))]
+    #[case::ipv6(b"h\x006\x00\x19IPv6:2001:db8::1\0", Some(Some("2001:db8::1")))]
+    #[case::mapped(b"h\x006\x00\x19IPv6:::ffff:192.0.2.1\0", Some(Some("192.0.2.1")))]
+    #[case::unknown(b"h\0U", Some(None))]
+    #[case::unix(b"h\0L\0\0/socket\0", Some(None))]
+    #[case::no_family(b"h\0", None)]
+    #[case::no_address(b"h\x004\0\x19", None)]
+    #[case::no_end(b"h\x004\0\x19192.0.2.1", None)]
+    #[case::not_an_address(b"h\x004\0\x19example\0", None)]
+    fn clients_are_known_by_their_address(
+        #[case] payload: &[u8],
+        #[case] expected: Option<Option<&str>>,
+    ) {
+        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(client(payload), expected.map(|ip| ip.map(parse)));
     }
 }

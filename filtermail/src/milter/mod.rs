@@ -1,7 +1,7 @@
 //! Carries the decisions of a [`Session`] over the milter protocol.
 //!
-//! Postfix waits for an answer only at `RCPT` and at the end: `MAIL`, header fields, the end of the
-//! header section and body chunks are announced as never answered, `CONNECT`, `HELO`, `DATA` and
+//! Postfix waits for an answer only at `RCPT` and at the end: `CONNECT`, `MAIL`, header fields, the
+//! end of the header section and body chunks are announced as never answered, `HELO`, `DATA` and
 //! unknown commands as not wanted. Each answer that it need not wait for saves two changes of
 //! process, and a 5 MB message has 80 chunks. The price: Postfix replays the whole of a message
 //! that is refused already, since an answer that is never given cannot say "skip". Cleartext is
@@ -12,6 +12,10 @@
 //! remembers the macros of earlier messages. With eight sessions of 2 KB messages on two cores it
 //! left Postfix 0.88 of its rate without a milter, this leaves 0.94. Here a connection is one task,
 //! and what one read brings is judged where it lies.
+//!
+//! While a session makes up its mind nothing is judged; what the MTA sends meanwhile, which Postfix
+//! never does, is kept up to [`LATER_MAX`] and read from the socket no further. An MTA that goes away
+//! meanwhile ends the connection at once: nobody waits for an answer that nobody reads.
 //!
 //! Whatever comes over the socket that the protocol does not allow closes the connection, which
 //! Postfix turns into a temporary failure (`milter_default_action = tempfail`).
@@ -27,9 +31,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::{Buf as _, BufMut as _, BytesMut};
 use chatmail::log_limit::LogLimit;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -48,6 +53,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Octets that are read at once: a body chunk of Postfix's and its head.
 const READ_MAX: usize = 64 * 1024 + 16;
+
+/// Octets that are kept while an answer is being waited for.
+const LATER_MAX: usize = 2 * READ_MAX;
 
 thread_local! {
     /// What was read last. It is judged before anything else is read, so one buffer serves all
@@ -179,40 +187,90 @@ async fn converse<S: Session>(
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), Ended> {
     let mut answers = Vec::new();
+    // What came behind a question.
+    let mut later = BytesMut::new();
     loop {
         let between_messages = !conversation.message_under_way();
         let taken = tokio::select! {
             biased;
-            taken = read(&mut stream, &mut conversation, &mut answers) => taken,
+            taken = read(&mut stream, &mut conversation, &mut answers, &mut later) => taken,
             _ = stopping.wait_for(|stopping| *stopping), if between_messages => return Ok(()),
         };
+        let taken = match taken {
+            Ok(octets) => answer(&mut stream, &mut conversation, &mut answers, &mut later)
+                .await
+                .map(|waited_for| octets > 0 && waited_for),
+            malformed => malformed.map(|_| false),
+        };
         // What was answered before something malformed came is still sent.
-        if !answers.is_empty() {
-            stream.write_all(&answers).await?;
-            answers.clear();
-        }
-        if taken? == 0 || conversation.is_closed() {
+        send(&mut stream, &mut answers).await?;
+        if !taken? || conversation.is_closed() {
             return Ok(());
         }
         if !conversation.message_under_way() {
             conversation.rest();
+            later = BytesMut::new();
         }
     }
 }
 
-/// Reads once and lets the conversation have it; the number of octets, 0 at the end.
+/// Reads once and lets the conversation have it, up to a question; the number of octets, 0 at the
+/// end.
 async fn read<S: Session>(
     stream: &mut Box<dyn Stream>,
     conversation: &mut Conversation<S>,
     answers: &mut Vec<u8>,
+    later: &mut BytesMut,
 ) -> Result<usize, Ended> {
     poll_fn(|context| {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
             std::task::ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-            conversation.take(buffer.filled(), answers)?;
+            later.extend_from_slice(conversation.take(buffer.filled(), answers)?);
             Poll::Ready(Ok(buffer.filled().len()))
         })
     })
     .await
+}
+
+/// Answers questions as long as there are any; `false` when the MTA does not wait for the answer.
+async fn answer<S: Session>(
+    stream: &mut Box<dyn Stream>,
+    conversation: &mut Conversation<S>,
+    answers: &mut Vec<u8>,
+    later: &mut BytesMut,
+) -> Result<bool, Ended> {
+    while conversation.is_asked() {
+        // The MTA does not wait for this until it has that.
+        send(stream, answers).await?;
+        tokio::select! {
+            biased;
+            () = conversation.answer(answers) => {}
+            gone = peer_gone(stream, later) => return gone.map(|()| false),
+        }
+        let left = conversation.take(later, answers)?.len();
+        later.advance(later.len() - left);
+    }
+    Ok(true)
+}
+
+/// Keeps what the MTA sends, as far as there is room, until it sends no more.
+async fn peer_gone(stream: &mut Box<dyn Stream>, later: &mut BytesMut) -> Result<(), Ended> {
+    loop {
+        let room = LATER_MAX.saturating_sub(later.len());
+        if room == 0 {
+            std::future::pending::<()>().await;
+        }
+        if stream.read_buf(&mut (&mut *later).limit(room)).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn send(stream: &mut Box<dyn Stream>, answers: &mut Vec<u8>) -> io::Result<()> {
+    if !answers.is_empty() {
+        stream.write_all(answers).await?;
+        answers.clear();
+    }
+    Ok(())
 }

@@ -45,10 +45,20 @@ pub(super) enum Event<'a> {
     EndOfMessage,
 }
 
+/// Whether what follows an event may be looked at now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// It may.
+    Continue,
+    /// The event has to be answered first.
+    Wait,
+}
+
 /// Letters of the commands from the MTA.
 pub(super) mod command {
     pub(in super::super) const NEGOTIATE: u8 = b'O';
     pub(in super::super) const MACROS: u8 = b'D';
+    pub(in super::super) const CONNECT: u8 = b'C';
     pub(in super::super) const MAIL: u8 = b'M';
     pub(in super::super) const RECIPIENT: u8 = b'R';
     pub(in super::super) const HEADER: u8 = b'L';
@@ -89,39 +99,41 @@ enum Beginning<'a> {
 }
 
 impl Packets {
-    /// Takes more octets, however they were cut, and hands on what they complete.
+    /// Takes more octets, however they were cut, and hands on what they complete, until `take` has
+    /// to wait. Returns the octets that are left: none unless it waits.
     ///
     /// # Errors
     /// See [`Malformed`], also from `take`; nothing that follows can be read.
-    pub(super) fn feed(
+    pub(super) fn feed<'a>(
         &mut self,
-        mut input: &[u8],
-        mut take: impl FnMut(Event<'_>) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
-        loop {
+        mut input: &'a [u8],
+        mut take: impl FnMut(Event<'_>) -> Result<Flow, Malformed>,
+    ) -> Result<&'a [u8], Malformed> {
+        let mut flow = Flow::Continue;
+        while flow == Flow::Continue {
             if let Some(packet) = &mut self.body {
                 let (piece, rest) = input.split_at(packet.missing.min(input.len()));
                 input = rest;
+                packet.missing -= piece.len();
+                let (missing, last) = (packet.missing, packet.last);
                 if !piece.is_empty() {
                     take(Event::Body(piece))?;
                 }
-                packet.missing -= piece.len();
-                if packet.missing > 0 {
-                    return Ok(());
+                if missing > 0 {
+                    break;
                 }
-                let last = packet.last;
                 self.body = None;
                 if last {
-                    take(Event::EndOfMessage)?;
+                    flow = take(Event::EndOfMessage)?;
                 }
             } else if input.is_empty() {
-                return Ok(());
+                break;
             } else if self.held.is_empty() {
                 // Most packets come whole and are read where they are.
                 match Beginning::of(input)? {
                     Beginning::Packet(letter, payload, rest) => {
                         input = rest;
-                        take(Event::Packet(letter, payload))?;
+                        flow = take(Event::Packet(letter, payload))?;
                     }
                     Beginning::Body(packet, rest) => {
                         input = rest;
@@ -129,13 +141,14 @@ impl Packets {
                     }
                     Beginning::Incomplete(_) => {
                         self.held.extend_from_slice(input);
-                        return Ok(());
+                        input = &[];
                     }
                 }
             } else {
-                input = self.complete_held(input, &mut take)?;
+                (input, flow) = self.complete_held(input, &mut take)?;
             }
         }
+        Ok(input)
     }
 
     /// Gives back the memory of a long packet.
@@ -147,13 +160,16 @@ impl Packets {
     fn complete_held<'a>(
         &mut self,
         mut input: &'a [u8],
-        take: &mut impl FnMut(Event<'_>) -> Result<(), Malformed>,
-    ) -> Result<&'a [u8], Malformed> {
+        take: &mut impl FnMut(Event<'_>) -> Result<Flow, Malformed>,
+    ) -> Result<(&'a [u8], Flow), Malformed> {
         loop {
+            let mut flow = Flow::Continue;
             match Beginning::of(&self.held)? {
-                Beginning::Packet(letter, payload, _) => take(Event::Packet(letter, payload))?,
+                Beginning::Packet(letter, payload, _) => {
+                    flow = take(Event::Packet(letter, payload))?;
+                }
                 Beginning::Body(packet, _) => self.body = Some(packet),
-                Beginning::Incomplete(_) if input.is_empty() => return Ok(input),
+                Beginning::Incomplete(_) if input.is_empty() => return Ok((input, flow)),
                 Beginning::Incomplete(wanted) => {
                     let missing = wanted.saturating_sub(self.held.len()).min(input.len());
                     let (more, rest) = input.split_at(missing);
@@ -163,7 +179,7 @@ impl Packets {
                 }
             }
             self.held.clear();
-            return Ok(input);
+            return Ok((input, flow));
         }
     }
 }
@@ -220,24 +236,36 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What events are, so that they can be kept; pieces of a body joined.
+    /// What events are, so that they can be kept; pieces of a body joined. It waits after some.
     fn read(pieces: &[&[u8]]) -> Result<Vec<String>, Malformed> {
         let mut packets = Packets::default();
         let mut seen: Vec<String> = Vec::new();
         let mut body = String::new();
-        for piece in pieces {
-            packets.feed(piece, |event| {
-                match event {
-                    Event::Packet(letter, payload) => {
-                        seen.push(format!("{} {}", char::from(letter), payload.escape_ascii()));
+        for mut piece in pieces.iter().copied() {
+            while !piece.is_empty() {
+                piece = packets.feed(piece, |event| {
+                    match event {
+                        Event::Packet(letter, payload) => {
+                            seen.push(format!("{} {}", char::from(letter), payload.escape_ascii()));
+                        }
+                        Event::Body(piece) => body.push_str(&piece.escape_ascii().to_string()),
+                        Event::EndOfMessage => {
+                            seen.push(format!("end {}", std::mem::take(&mut body)));
+                        }
                     }
-                    Event::Body(piece) => body.push_str(&piece.escape_ascii().to_string()),
-                    Event::EndOfMessage => seen.push(format!("end {}", std::mem::take(&mut body))),
-                }
-                Ok(())
-            })?;
+                    Ok(if waits(&event) {
+                        Flow::Wait
+                    } else {
+                        Flow::Continue
+                    })
+                })?;
+            }
         }
         Ok(seen)
+    }
+
+    fn waits(event: &Event<'_>) -> bool {
+        matches!(event, Event::Packet(b'M', _) | Event::EndOfMessage)
     }
 
     const STREAM: &[u8] =
@@ -247,6 +275,23 @@ mod tests {
     fn packets_are_cut_and_bodies_joined() {
         let expected = ["M abc\\x00x", "N ", "end onetwo", "end ", "Q "];
         assert_eq!(read(&[STREAM]).unwrap(), expected);
+    }
+
+    #[test]
+    fn nothing_behind_an_event_that_waits_is_looked_at() {
+        let mut packets = Packets::default();
+        let mut rests = Vec::new();
+        let mut input = STREAM;
+        while !input.is_empty() {
+            input = packets.feed(input, |_| Ok(Flow::Wait)).unwrap();
+            rests.push(input.len());
+        }
+        let behind_m = STREAM.len() - 10;
+        assert_eq!(
+            rests,
+            [behind_m, behind_m - 5, 10, 5, 0],
+            "pieces of a body never wait"
+        );
     }
 
     #[test]
