@@ -5,10 +5,12 @@
 //! - [`outgoing`]: the rules of submission, with [`rate_limit`] and [`hygiene`]
 //! - [`milter`]: carries a session's decisions over the milter protocol
 //! - [`daemon`]: sockets, timers and the drain
+//! - [`dkim`]: signatures of the author's domain, checked and made
 //! - [`check`]: `filtermail check FILE`
 
 pub mod check;
 pub mod daemon;
+pub mod dkim;
 pub mod gate;
 pub mod hygiene;
 pub mod metrics;
