@@ -22,6 +22,7 @@ pub mod lifecycle;
 pub mod listen;
 pub mod log_limit;
 pub mod metrics;
+mod pace;
 pub mod policy;
 pub mod reply;
 pub mod telemetry;

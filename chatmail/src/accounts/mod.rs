@@ -18,7 +18,6 @@
 
 mod hash;
 mod host;
-mod pace;
 mod quota;
 mod rules;
 mod service;

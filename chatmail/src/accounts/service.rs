@@ -9,9 +9,9 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::hash::{self, HashError};
-use super::pace::Pace;
 use super::store::Creation;
 use super::{Account, Host, HostError, NewAccountRules, PasswordHash, Refusal, Store, StoreError};
+use crate::pace::Pace;
 use crate::policy::Policy;
 use crate::{Address, Config};
 

@@ -1,4 +1,4 @@
-//! Where reads of the store run: on the calling thread while they are quick, else on threads that
+//! Where reads of small files run: on the calling thread while they are quick, else on threads that
 //! may wait.
 //!
 //! What the kernel has cached is read in some microseconds, less than handing the work to another
@@ -22,7 +22,7 @@ const SPELL: Duration = Duration::from_secs(1);
 
 /// Remembers how quick the last reads were.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     began: Instant,
     /// Milliseconds since `began` until which reads are expected to be slow.
     slow_until: AtomicU64,
@@ -30,7 +30,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Expects quick reads.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             began: Instant::now(),
             slow_until: AtomicU64::new(0),
@@ -38,12 +38,12 @@ impl Pace {
     }
 
     /// Whether a read may run on a thread that serves others as well.
-    pub(super) fn is_quick(&self) -> bool {
+    pub(crate) fn is_quick(&self) -> bool {
         milliseconds(self.began.elapsed()) >= self.slow_until.load(Relaxed)
     }
 
     /// Does a piece of work and takes note of how long it took.
-    pub(super) fn observe<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn observe<T>(&self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
         if started.elapsed() >= SLOW && blocks_were_read() {
