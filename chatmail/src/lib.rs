@@ -4,6 +4,7 @@
 //! - [`address`] - mail addresses, parsed once at the edge
 //! - [`cli`] - `--config` and `check-config`
 //! - [`config`] - `chatmail.ini`
+//! - [`database`] - the file of the small tables
 //! - [`dict`] - Dovecot's dict protocol
 //! - [`lifecycle`] - readiness, signals, exit statuses
 //! - [`listen`] - listening sockets
@@ -17,6 +18,7 @@ pub mod accounts;
 pub mod address;
 pub mod cli;
 pub mod config;
+pub mod database;
 pub mod dict;
 pub mod lifecycle;
 pub mod listen;
