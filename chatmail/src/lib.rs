@@ -2,6 +2,7 @@
 //!
 //! - [`accounts`] - the account store, and who may register
 //! - [`address`] - mail addresses, parsed once at the edge
+//! - [`blocks`] - who may not send to us
 //! - [`cli`] - `--config` and `check-config`
 //! - [`config`] - `chatmail.ini`
 //! - [`database`] - the file of the small tables
@@ -16,6 +17,7 @@
 
 pub mod accounts;
 pub mod address;
+pub mod blocks;
 pub mod cli;
 pub mod config;
 pub mod database;

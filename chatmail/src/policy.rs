@@ -1,5 +1,6 @@
 //! What the daemons that judge mail may know of an account, and how they ask doveauth for it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,13 @@ use crate::dict::{Client, ClientError};
 /// Where policies are in doveauth's policy dict; the address follows.
 pub const KEY_PREFIX: &str = "shared/policy/";
 
+/// Where doveauth's policy dict tells whether a client or sender is blocked: `CLIENT/SENDER` follows,
+/// an IP address and a mail address, each `-` when there is none.
+pub const BLOCKED_PREFIX: &str = "shared/blocked/";
+
+/// Stands in a key for a client or sender that there is not.
+const NOBODY: &str = "-";
+
 /// How long to wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -21,10 +29,47 @@ pub struct Policy {
     pub exists: bool,
     /// It takes cleartext mail from outside.
     pub cleartext: bool,
-    /// The operator has blocked it. Always false as long as there is no block list.
+    /// The operator has put it on the [block list](crate::blocks): it gets no mail. That it cannot
+    /// send or log in is not said.
     pub blocked: bool,
     /// Its mailbox is full.
     pub over_quota: bool,
+}
+
+/// Whether mail is to be refused because of where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocked {
+    /// The operator has put its client or its sender on the [block list](crate::blocks).
+    pub blocked: bool,
+}
+
+/// The question behind a [`Blocked`], as it stands in a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockedQuery {
+    /// Who has connected; `None` when it was not over TCP, or does not matter.
+    pub client: Option<IpAddr>,
+    /// Who has sent the mail; `None` for the null sender.
+    pub sender: Option<Address>,
+}
+
+impl BlockedQuery {
+    /// Reads what follows [`BLOCKED_PREFIX`]; `None` when it is not a question.
+    pub fn parse(key: &[u8]) -> Option<Self> {
+        let (client, sender) = std::str::from_utf8(key).ok()?.split_once('/')?;
+        Some(Self {
+            client: parse_unless_nobody(client)?,
+            // An address may hold `/`: it is the whole rest.
+            sender: parse_unless_nobody(sender)?,
+        })
+    }
+}
+
+/// Outer `None`: not what was expected. Inner `None`: nobody.
+fn parse_unless_nobody<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
+    match text {
+        NOBODY => Some(None),
+        text => text.parse().ok().map(Some),
+    }
 }
 
 /// Why there is no policy. Temporary: mail waits.
@@ -36,6 +81,9 @@ pub enum PolicyError {
     /// doveauth's answer is not a policy.
     #[error("doveauth's answer is not a policy: {0}")]
     Answer(#[from] serde_json::Error),
+    /// doveauth knows no such question; it may be an older version.
+    #[error("doveauth does not know what is blocked")]
+    Unknown,
 }
 
 /// Asks doveauth.
@@ -61,5 +109,58 @@ impl PolicyClient {
             Some(json) => Ok(serde_json::from_slice(&json)?),
             None => Ok(Policy::default()),
         }
+    }
+    /// Whether the [block list](crate::blocks) names this sender, its domain, or a network that
+    /// holds the client. `None` is a client that there is not, or the null sender.
+    ///
+    /// # Errors
+    /// See [`PolicyError`]; nobody is let in because the list cannot be read.
+    pub async fn is_blocked(
+        &self,
+        client: Option<IpAddr>,
+        sender: Option<&Address>,
+    ) -> Result<bool, PolicyError> {
+        let text = |part: Option<String>| part.unwrap_or_else(|| NOBODY.into());
+        let client = text(client.map(|client| client.to_string()));
+        let sender = text(sender.map(Address::to_string));
+        let key = format!("{BLOCKED_PREFIX}{client}/{sender}");
+        let answer = self.0.lookup(key.as_bytes(), b"").await?;
+        let answer: Blocked = serde_json::from_slice(&answer.ok_or(PolicyError::Unknown)?)?;
+        Ok(answer.blocked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("-/-", None, None)]
+    #[case("192.0.2.1/-", Some("192.0.2.1"), None)]
+    #[case("2001:db8::1/a@x.org", Some("2001:db8::1"), Some("a@x.org"))]
+    #[case("-/a/b@x.org", None, Some("a/b@x.org"))]
+    #[case("-/-/-@x.org", None, Some("-/-@x.org"))]
+    #[case("-/-@x.org", None, Some("-@x.org"))]
+    fn questions(#[case] key: &str, #[case] client: Option<&str>, #[case] sender: Option<&str>) {
+        let expected = BlockedQuery {
+            client: client.map(|client| client.parse().unwrap()),
+            sender: sender.map(|sender| sender.parse().unwrap()),
+        };
+        assert_eq!(BlockedQuery::parse(key.as_bytes()), Some(expected));
+    }
+
+    #[rstest]
+    #[case(b"")]
+    #[case(b"-")]
+    #[case(b"-/")]
+    #[case(b"/-")]
+    #[case(b"x.org/-")]
+    #[case(b"192.0.2.1")]
+    #[case(b"192.0.2.0/24/-")]
+    #[case(b"-/nobody")]
+    #[case(b"-/\xff@x.org")]
+    fn no_questions(#[case] key: &[u8]) {
+        assert_eq!(BlockedQuery::parse(key), None);
     }
 }
