@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | `doveauth_socket` | Dovecot's auth workers | passdb (creates accounts), userdb, list of accounts |
 //! | `lastlogin_socket` | Dovecot's imap processes | the day of the last login |
-//! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address |
+//! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address; who is blocked |
 //!
 //! The first two are for the mail user and its group. The third can be used by every user who can reach it:
 //! the rights of its directory say who that is.
@@ -14,6 +14,7 @@
 //! A further dict is a [`Handler`](chatmail::dict::Handler) and an entry in [`Daemon::bind`].
 
 pub mod auth;
+pub mod blocks;
 pub mod key;
 pub mod last_login;
 pub mod metrics;
@@ -29,7 +30,9 @@ use std::time::Duration;
 
 use chatmail::Config;
 use chatmail::accounts::{AccountService, StoreError};
+use chatmail::blocks::{BlockList, BlocksError, LiveBlockList};
 use chatmail::dict::{Handler, serve};
+use chatmail::log_limit::LogLimit;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -70,6 +73,7 @@ pub enum Drained {
 /// The daemon with its sockets bound: clients can connect, and wait for [`Daemon::run`].
 pub struct Daemon {
     stop: watch::Sender<bool>,
+    blocks: Arc<LiveBlockList>,
     /// Each serves a dict until it is told to stop.
     dicts: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Serves metrics until it is dropped.
@@ -93,6 +97,7 @@ impl Daemon {
         let registry = Arc::new(metrics.registry());
         let mut daemon = Self {
             stop: watch::Sender::new(false),
+            blocks: Arc::new(block_list(config, metrics.clone())),
             dicts: Vec::new(),
             metrics: None,
         };
@@ -104,7 +109,7 @@ impl Daemon {
         daemon.add("auth", &config.doveauth_socket, 0o660, auth)?;
         let last_login = LastLoginDict::new(Arc::clone(&accounts), metrics.clone());
         daemon.add("last-login", &config.lastlogin_socket, 0o660, last_login)?;
-        let policy = PolicyDict::new(accounts, metrics);
+        let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics);
         daemon.add("policy", &config.policy_socket, 0o666, policy)?;
         if let Some(address) = config.doveauth_metrics {
             let server = chatmail::metrics::serve(address, registry);
@@ -143,6 +148,8 @@ impl Daemon {
         if let Some(server) = self.metrics {
             metrics.spawn(server);
         }
+        // So that the first mail need not wait for it, and trouble with it is told at once.
+        tokio::spawn(async move { drop(self.blocks.current().await) });
         stop.await;
         self.stop.send_replace(true);
         let all_closed = async { while dicts.join_next().await.is_some() {} };
@@ -151,6 +158,24 @@ impl Daemon {
             Err(_) => Drained::Some,
         }
     }
+}
+
+/// The block list of a configuration, which is counted and logged whenever it is read.
+fn block_list(config: &Config, metrics: Metrics) -> LiveBlockList {
+    let path = config.database_path.clone();
+    let limit = LogLimit::new();
+    let observe = move |read: Result<&BlockList, &BlocksError>| {
+        metrics.count_block_list(read);
+        match read {
+            Ok(list) => tracing::debug!("block list: {}", list.counts()),
+            Err(error) => {
+                if let Some(suppressed) = limit.allow() {
+                    tracing::error!(suppressed, "{error}");
+                }
+            }
+        }
+    };
+    LiveBlockList::new(path, Box::new(observe))
 }
 
 /// The user we run as, who owns the mailboxes that we make.

@@ -10,6 +10,7 @@ use chatmail::lifecycle::{
 };
 use chatmail::{Config, accounts::Store};
 use clap::{Parser, Subcommand};
+use doveauth::blocks::{BlocksCommand, Done};
 use doveauth::{Daemon, Drained};
 
 /// Answers Dovecot for a chatmail relay: who may log in, where mailboxes are, when users were
@@ -39,6 +40,9 @@ enum Command {
     /// Look at the accounts
     #[command(subcommand)]
     Accounts(AccountsCommand),
+    /// Look at the block list, or change it: addresses, domains and networks that mail is refused from
+    #[command(subcommand)]
+    Blocks(BlocksCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -53,11 +57,12 @@ enum AccountsCommand {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let exit = match &arguments.command {
+    let exit = match arguments.command {
+        Some(Command::Blocks(command)) => return run_blocks(&arguments.config, command),
         Some(Command::CheckConfig(check)) => check.run(&arguments.config),
         Some(Command::Accounts(AccountsCommand::List { json })) => arguments
             .config
-            .run("doveauth", |config| list_accounts(config, *json)),
+            .run("doveauth", |config| list_accounts(config, json)),
         Some(Command::Serve) | None => arguments.config.run("doveauth", serve),
     };
     exit.into()
@@ -119,6 +124,30 @@ fn list_accounts(config: &Config, json: bool) -> Exit {
             tracing::error!("{error:#}");
             Exit::Failure
         }
+    }
+}
+
+/// Not all of its exit statuses are those of a daemon.
+fn run_blocks(arguments: &ConfigArgs, mut command: BlocksCommand) -> ExitCode {
+    if let Err(error) = command.read_input(io::stdin().lock()) {
+        eprintln!("error: {error:#}; nothing was changed");
+        return ExitCode::from(2);
+    }
+    let mut done = Done::All;
+    let exit = arguments.run("doveauth", |config| {
+        match command.run(config, &mut io::BufWriter::new(io::stdout().lock())) {
+            Ok(how) => done = how,
+            Err(error) if is_broken_pipe(&error) => {}
+            Err(error) => {
+                tracing::error!("{error}");
+                return Exit::Failure;
+            }
+        }
+        Exit::Stopped
+    });
+    match (exit, done) {
+        (Exit::Stopped, Done::SomeMissing) => ExitCode::from(1),
+        (exit, _) => exit.into(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! What doveauth counts, for `/metrics`.
 
 use chatmail::accounts::Refusal;
+use chatmail::blocks::{BlockList, BlocksError, Counts};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// The counters. Clones count together.
@@ -12,6 +14,9 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     created: Counter,
+    blocked: Counter,
+    block_list_readings: Family<ReadingLabels, Counter>,
+    block_list_entries: Family<EntryLabels, Gauge>,
 }
 
 /// Which dict was asked, and what came of it.
@@ -24,6 +29,16 @@ struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusalLabels {
     reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadingLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EntryLabels {
+    kind: &'static str,
 }
 
 /// What came of a request.
@@ -60,6 +75,21 @@ impl Metrics {
             self.refusals.clone(),
         );
         registry.register("created_accounts", "Accounts created", self.created.clone());
+        registry.register(
+            "blocked",
+            "Questions that the block list answered with yes",
+            self.blocked.clone(),
+        );
+        registry.register(
+            "block_list_readings",
+            "Times that the block list was read, by outcome (done, failed)",
+            self.block_list_readings.clone(),
+        );
+        registry.register(
+            "block_list_entries",
+            "Entries of the block list when it was last read, by kind",
+            self.block_list_entries.clone(),
+        );
         registry
     }
 
@@ -84,6 +114,34 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a client or sender that the block list names.
+    pub fn count_blocked(&self) {
+        self.blocked.inc();
+    }
+
+    /// Counts a reading of the block list, and takes note of how long it is.
+    pub fn count_block_list(&self, read: Result<&BlockList, &BlocksError>) {
+        let outcome = if read.is_ok() { "done" } else { "failed" };
+        let labels = ReadingLabels { outcome };
+        self.block_list_readings.get_or_create(&labels).inc();
+        let Ok(list) = read else {
+            return;
+        };
+        let Counts {
+            addresses,
+            domains,
+            networks,
+        } = list.counts();
+        for (kind, count) in [
+            ("address", addresses),
+            ("domain", domains),
+            ("network", networks),
+        ] {
+            let entries = self.block_list_entries.get_or_create(&EntryLabels { kind });
+            entries.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
     /// Counts a new account.
     pub fn count_created(&self) {
         self.created.inc();
@@ -103,6 +161,10 @@ mod tests {
         metrics.count("policy", Outcome::of(&Err::<Option<()>, _>(())));
         metrics.count_refusal(Refusal::PasswordTooShort);
         metrics.count_created();
+        metrics.count_blocked();
+        let list = ["x.org", "y.org", "192.0.2.1"].map(|entry| entry.parse().unwrap());
+        metrics.count_block_list(Ok(&list.into_iter().collect()));
+        metrics.count_block_list(Err(&BlocksError::Worker));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -111,6 +173,12 @@ mod tests {
             "doveauth_requests_total{dict=\"policy\",outcome=\"failed\"} 1\n",
             "doveauth_refusals_total{reason=\"password too short\"} 1\n",
             "doveauth_created_accounts_total 1\n",
+            "doveauth_blocked_total 1\n",
+            "doveauth_block_list_readings_total{outcome=\"done\"} 1\n",
+            "doveauth_block_list_readings_total{outcome=\"failed\"} 1\n",
+            "doveauth_block_list_entries{kind=\"address\"} 0\n",
+            "doveauth_block_list_entries{kind=\"domain\"} 2\n",
+            "doveauth_block_list_entries{kind=\"network\"} 1\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

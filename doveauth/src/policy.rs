@@ -1,54 +1,94 @@
-//! The dict in which filtermail and the bridge look up how to treat an address.
+//! The dict in which filtermail and the bridge look up how to treat an address, and whom to refuse.
 
 use std::sync::Arc;
 
 use chatmail::Address;
 use chatmail::accounts::AccountService;
+use chatmail::blocks::{BlockList, LiveBlockList};
 use chatmail::dict::{Failure, Handler};
-use chatmail::policy::{KEY_PREFIX, Policy};
+use chatmail::policy::{BLOCKED_PREFIX, Blocked, BlockedQuery, KEY_PREFIX, Policy};
+use serde::Serialize;
 
 use crate::metrics::{Metrics, Outcome};
 use crate::trouble::Trouble;
 
-/// The name under which this dict's requests are counted and logged.
-const NAME: &str = "policy";
+/// The name under which questions about accounts are counted and logged.
+const POLICY: &str = "policy";
 
-/// Answers with a [`Policy`] in JSON, also for an address that has no account.
+/// The name under which questions about the block list are counted.
+const BLOCKED: &str = "blocked";
+
+/// Answers in JSON: with a [`Policy`], also for an address that has no account, or with a
+/// [`Blocked`].
 #[derive(Debug)]
 pub struct PolicyDict {
     accounts: Arc<AccountService>,
+    blocks: Arc<LiveBlockList>,
     metrics: Metrics,
     trouble: Trouble,
 }
 
 impl PolicyDict {
-    /// The dict over these accounts.
-    pub fn new(accounts: Arc<AccountService>, metrics: Metrics) -> Self {
+    /// The dict over these accounts and this block list.
+    pub fn new(
+        accounts: Arc<AccountService>,
+        blocks: Arc<LiveBlockList>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             accounts,
+            blocks,
             metrics,
-            trouble: Trouble::new(NAME),
+            trouble: Trouble::new(POLICY),
         }
     }
 
     async fn policy(&self, user: &[u8]) -> Result<Vec<u8>, Failure> {
-        let policy = match Address::try_from(user) {
-            Ok(address) => self.accounts.policy(&address).await,
-            Err(_) => Ok(Policy::default()),
+        let Ok(address) = Address::try_from(user) else {
+            return self.json(&Policy::default());
         };
-        let policy = policy.map_err(|error| self.trouble.failure(&error))?;
-        serde_json::to_vec(&policy).map_err(|error| self.trouble.failure(&error))
+        let policy = self.accounts.policy(&address).await;
+        let mut policy = policy.map_err(|error| self.trouble.failure(&error))?;
+        if policy.exists {
+            policy.blocked = self.block_list().await?.has_address(&address);
+        }
+        self.json(&policy)
+    }
+
+    async fn blocked(&self, query: &BlockedQuery) -> Result<Vec<u8>, Failure> {
+        let list = self.block_list().await?;
+        let blocked = list.is_blocked(query.client, query.sender.as_ref());
+        if blocked {
+            self.metrics.count_blocked();
+        }
+        self.json(&Blocked { blocked })
+    }
+
+    /// Trouble with the list is logged where it is read, once for all who wait for it.
+    async fn block_list(&self) -> Result<Arc<BlockList>, Failure> {
+        let current = self.blocks.current().await;
+        current.map_err(|error| Failure(error.to_string()))
+    }
+
+    fn json(&self, answer: &impl Serialize) -> Result<Vec<u8>, Failure> {
+        serde_json::to_vec(answer).map_err(|error| self.trouble.failure(&error))
     }
 }
 
 impl Handler for PolicyDict {
     async fn lookup(&self, key: &[u8], _user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let user = key.strip_prefix(KEY_PREFIX.as_bytes());
-        let result = match user {
-            Some(user) => self.policy(user).await.map(Some),
-            None => Ok(None),
+        let (dict, result) = if let Some(query) = key.strip_prefix(BLOCKED_PREFIX.as_bytes()) {
+            let answer = match BlockedQuery::parse(query) {
+                Some(query) => self.blocked(&query).await.map(Some),
+                None => Ok(None),
+            };
+            (BLOCKED, answer)
+        } else if let Some(user) = key.strip_prefix(KEY_PREFIX.as_bytes()) {
+            (POLICY, self.policy(user).await.map(Some))
+        } else {
+            (POLICY, Ok(None))
         };
-        self.metrics.count(NAME, Outcome::of(&result));
+        self.metrics.count(dict, Outcome::of(&result));
         result
     }
 }

@@ -30,13 +30,19 @@ impl Relay {
             "[params]\nmail_domain = x.org\nmailboxes_dir = {}\ndoveauth_socket = {}\n\
              lastlogin_socket = {}\npolicy_socket = {}\nnocreate_file = {}\ndoveauth_metrics =\n\
              max_load_1m = 0\nmin_available_memory = 0\nmin_free_disk_space = 0\n\
-             username_min_length = 3\n{settings}\n",
+             username_min_length = 3\nmail_user = {}\ndatabase_path = {}\n{settings}\n",
             path("mail"),
             path("auth"),
             path("last-login"),
             path("policy"),
             path("nocreate"),
+            nix::unistd::User::from_uid(nix::unistd::geteuid())
+                .unwrap()
+                .unwrap()
+                .name,
+            path("tables/chatmail.sqlite"),
         );
+        std::fs::write(dir.path().join("chatmail.ini"), &text).unwrap();
         let (config, warnings) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
         assert_eq!(warnings, []);
         let daemon = Daemon::bind(&config).unwrap();
