@@ -34,6 +34,7 @@ const EXAMPLES: &str = "\
 Examples:
   cargo testbed up                      a relay, until Ctrl-C; log in with the Delta Chat app
   cargo testbed up --domains 2          two relays that send mail to each other
+  cargo testbed up --peer underscore --peer ip-literal   relays of each kind
   cargo testbed up --config max_user_send_per_minute=5 --config password_min_length=20
   cargo testbed up --detach --target /tmp/relay.json
   cargo testbed down                    stop the detached relay

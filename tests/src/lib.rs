@@ -1,6 +1,7 @@
 //! Whole chatmail relays on loopback: real Postfix, real Dovecot, our daemons, real clients.
 //!
 //! - [`app_login`]: how a Delta Chat app gets an account
+//! - [`authority`]: who signs the relays' certificates
 //! - [`bench`]: measurements of whole relays
 //! - [`binaries`]: building and finding what a relay runs
 //! - [`cargo_test`]: running every test
@@ -8,6 +9,7 @@
 //! - [`client`]: SMTP and IMAP clients
 //! - [`deltachat`]: real Delta Chat clients
 //! - [`demo`]: the main job of a relay, shown to a newcomer
+//! - [`dns`]: the DNS that relays ask, and tests change
 //! - [`host`]: what is needed from the machine
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`null_milter`]: the least that a milter costs
@@ -19,6 +21,7 @@
 //! - [`up`]: relays that run until somebody says stop
 
 pub mod app_login;
+pub mod authority;
 pub mod bench;
 pub mod binaries;
 pub mod cargo_test;
@@ -26,6 +29,7 @@ pub mod cli;
 pub mod client;
 pub mod deltachat;
 pub mod demo;
+pub mod dns;
 pub mod host;
 pub mod mail;
 pub mod null_milter;
@@ -36,6 +40,6 @@ pub mod template;
 pub mod test_relay;
 pub mod up;
 
-pub use relay::{DomainKind, PLAIN_PASSWORD, RelayOptions, Variant};
+pub use relay::{DomainKind, PLAIN_PASSWORD, RelayKind, RelayOptions, Variant};
 pub use target::{Endpoint, Limits, Process, Target};
 pub use test_relay::TestRelay;

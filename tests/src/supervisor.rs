@@ -64,6 +64,8 @@ pub struct Program {
     pub command: Vec<OsString>,
     /// The user to run as; root when none.
     pub user: Option<&'static str>,
+    /// Whether it may listen on ports below 1024 although it is not root.
+    pub low_ports: bool,
     /// Variables on top of our own environment.
     pub environment: Vec<(&'static str, OsString)>,
     /// Listening sockets that it is handed as systemd would (`sd_listen_fds(3)`). They are ours, so
@@ -167,6 +169,10 @@ impl Program {
         command.args(["--pdeathsig", "TERM"]);
         if let Some(user) = self.user {
             command.args(["--reuid", user, "--regid", user, "--init-groups"]);
+        }
+        if self.low_ports {
+            let capability = "+net_bind_service";
+            command.args(["--inh-caps", capability, "--ambient-caps", capability]);
         }
         if !self.sockets.is_empty() {
             let mappings = self.socket_mappings().with_context(context)?;

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
+use crate::dns::Dns;
+
 /// A relay that can be talked to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -39,6 +41,9 @@ pub struct Target {
     pub chatmail_ini: PathBuf,
     /// Everything the relay writes lies below this folder.
     pub state_dir: PathBuf,
+    /// The DNS of the relay and of its peers, when it has its own.
+    #[serde(default)]
+    pub dns: Option<Dns>,
     /// The relay's processes by name: `postfix`, `dovecot`, `filtermail`, `doveauth`.
     pub procs: BTreeMap<String, Process>,
 }
@@ -185,6 +190,7 @@ mod tests {
             mailboxes_dir: "/m".into(),
             chatmail_ini: "/c".into(),
             state_dir: "/s".into(),
+            dns: None,
             procs: BTreeMap::from([(
                 "postfix".to_owned(),
                 Process {
@@ -207,9 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn https_may_be_absent() {
+    fn what_a_relay_may_lack_may_be_absent() {
         let mut value = serde_json::to_value(target()).unwrap();
-        value.as_object_mut().unwrap().remove("https");
+        for lacking in ["https", "dns"] {
+            value.as_object_mut().unwrap().remove(lacking);
+        }
         assert_eq!(serde_json::from_value::<Target>(value).unwrap(), target());
     }
 }

@@ -10,7 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::binaries;
-use crate::relay::{DomainKind, RelayOptions, Variant};
+use crate::dns::Dns;
+use crate::relay::RelayOptions;
 use crate::target::Target;
 use crate::up::numbered;
 
@@ -55,7 +56,7 @@ impl TestRelay {
             });
         }
         let target = Target::read(&file)?;
-        let peers = (2..=usize::from(options.relays))
+        let peers = (2..=options.kinds().count())
             .map(|number| Target::read(&numbered(&file, number)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self {
@@ -63,6 +64,14 @@ impl TestRelay {
             peers,
             supervisor,
         })
+    }
+
+    /// The DNS that the relays ask.
+    ///
+    /// # Errors
+    /// The relays were not started by this version of the testbed.
+    pub fn dns(&self) -> anyhow::Result<&Dns> {
+        self.target.dns.as_ref().context("a testbed without DNS")
     }
 
     /// The log file of `postfix`, `dovecot` or a daemon, of the first relay.
@@ -147,28 +156,11 @@ fn command(options: &RelayOptions, file: &Path) -> anyhow::Result<Command> {
     command
         .args(["up", "--no-build", "--until-stdin-closes"])
         .args(["--name", &format!("t{}-{count}", std::process::id())])
-        .args(["--domains", &options.relays.max(1).to_string()])
+        .args(options.arguments())
         .arg("--target")
         .arg(file)
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
-    command.args(match options.variant {
-        Variant::Full => None,
-        Variant::Plain => Some("--plain"),
-        Variant::NullMilter => Some("--null-milter"),
-    });
-    if options.domain == DomainKind::IpLiteral {
-        command.arg("--ip-literal");
-    }
-    if options.acceptance_only {
-        command.arg("--acceptance-only");
-    }
-    for setting in &options.config {
-        command.args(["--config", &setting.to_string()]);
-    }
-    if let Some(root) = &options.state_root {
-        command.arg("--state-root").arg(root);
-    }
     Ok(command)
 }
 

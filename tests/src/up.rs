@@ -1,6 +1,7 @@
 //! `cargo testbed up` and `down`: relays that run until somebody says stop.
 
 mod detach;
+mod plan;
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use plan::Testbed;
+
 use crate::host::state::{self, StateDir};
-use crate::relay::{DomainKind, Peer, Relay, RelayOptions, Setting, Variant};
+use crate::relay::{DomainKind, Relay, RelayKind, RelayOptions, Setting, Variant};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::{app_login, binaries, host};
@@ -58,9 +61,19 @@ pub struct UpArgs {
     #[arg(long, conflicts_with = "until_stdin_closes")]
     pub detach: bool,
 
-    /// Number of relays; they have 127.0.0.x each and send mail to each other
+    /// Number of relays; they have 127.0.0.x each, find each other in the testbed's DNS and send each
+    /// other mail
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
     pub domains: u8,
+
+    /// What their addresses end in: name (chat.test), underscore (_chat.test) or ip-literal
+    /// ([127.0.0.x]), with +self-signed, +wrong-name or +expired for a certificate that peers refuse
+    #[arg(long, value_name = "KIND", default_value_t)]
+    pub kind: RelayKind,
+
+    /// One more relay, of this kind; may be repeated
+    #[arg(long, value_name = "KIND")]
+    pub peer: Vec<RelayKind>,
 
     /// Set a key of chatmail.ini, on all relays; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
@@ -82,9 +95,13 @@ pub struct UpArgs {
     #[arg(long, hide = true, conflicts_with = "plain")]
     pub null_milter: bool,
 
-    /// Addresses at the relay's IP address, name@[127.0.0.x], instead of a domain
-    #[arg(long)]
+    /// Addresses at the relay's IP address, name@[127.0.0.x]: the same as --kind ip-literal
+    #[arg(long, conflicts_with = "kind")]
     pub ip_literal: bool,
+
+    /// Seconds after which mail that cannot be delivered goes back to its sender; days unless given
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub queue_lifetime: Option<u32>,
 
     /// Throw mail away once it is accepted, and let clients log in on the submission port without TLS: to
     /// measure how mail is accepted and nothing else
@@ -102,21 +119,24 @@ pub struct UpArgs {
 
 impl UpArgs {
     fn relay_options(&self) -> RelayOptions {
+        let kind = if self.ip_literal {
+            DomainKind::IpLiteral.into()
+        } else {
+            self.kind
+        };
+        let alike = usize::from(self.domains).saturating_sub(1);
         RelayOptions {
             variant: match (self.plain, self.null_milter) {
                 (false, false) => Variant::Full,
                 (true, _) => Variant::Plain,
                 (false, true) => Variant::NullMilter,
             },
-            domain: if self.ip_literal {
-                DomainKind::IpLiteral
-            } else {
-                DomainKind::Name
-            },
+            kind,
+            peers: [vec![kind; alike], self.peer.clone()].concat(),
             config: self.config.clone(),
-            relays: self.domains,
             state_root: self.name.state_root.clone(),
             acceptance_only: self.acceptance_only,
+            queue_lifetime: self.queue_lifetime,
         }
     }
 }
@@ -176,91 +196,41 @@ async fn run(args: &UpArgs) -> anyhow::Result<()> {
     if args.keep {
         folder.keep();
     }
-    let relays = plan(args, folder.path())?;
+    let options = args.relay_options();
+    let testbed = Testbed::configure(&args.name.name, folder.path(), &options)?;
 
     let mut supervisor = Supervisor::new()?;
     let outcome = tokio::select! {
-        ready = start(&mut supervisor, &relays) => ready,
+        ready = testbed.start(&mut supervisor) => ready,
         () = stop.received() => Err(anyhow::anyhow!("stopped before the relays were ready")),
     };
     let outcome = match outcome {
         Ok(()) => {
-            serve(
-                args,
-                &folder,
-                &relays,
-                &mut supervisor,
-                &mut stop,
-                started.elapsed(),
-            )
-            .await
+            let took = started.elapsed();
+            serve(args, &folder, &testbed, &mut supervisor, &mut stop, took).await
         }
         Err(error) => Err(error),
     };
     if outcome.is_err() {
-        for relay in &relays {
-            relay.target().show_logs(LOG_LINES);
+        for target in testbed.targets() {
+            target.show_logs(LOG_LINES);
         }
     }
     supervisor.stop().await?;
     outcome
 }
 
-fn plan(args: &UpArgs, folder: &Path) -> anyhow::Result<Vec<Relay>> {
-    let options = args.relay_options();
-    ensure!(
-        args.domains == 1
-            || args
-                .config
-                .iter()
-                .all(|setting| setting.key != "mail_domain"),
-        "several relays cannot share one mail_domain"
-    );
-    let relays = (1..=usize::from(args.domains))
-        .map(|number| {
-            let name = match number {
-                1 => args.name.name.clone(),
-                _ => format!("{}-{number}", args.name.name),
-            };
-            Relay::plan(name, folder.join(number.to_string()), &options, number)
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let peers: Vec<Peer> = relays.iter().map(Relay::peer).collect();
-    for relay in &relays {
-        relay.configure(&peers)?;
-    }
-    Ok(relays)
-}
-
-async fn start(supervisor: &mut Supervisor, relays: &[Relay]) -> anyhow::Result<()> {
-    for relay in relays {
-        for program in relay.programs()? {
-            supervisor.start(program)?;
-        }
-    }
-    let ready = async {
-        for relay in relays {
-            relay.ready().await?;
-        }
-        Ok(())
-    };
-    tokio::select! {
-        ready = ready => ready,
-        error = supervisor.failure() => Err(error),
-    }
-}
-
 async fn serve(
     args: &UpArgs,
     folder: &StateDir,
-    relays: &[Relay],
+    testbed: &Testbed,
     supervisor: &mut Supervisor,
     stop: &mut Stop,
     took: Duration,
 ) -> anyhow::Result<()> {
     if !args.until_stdin_closes {
         println!("Ready after {:.1} s.", took.as_secs_f64());
-        for relay in relays {
+        for relay in &testbed.relays {
             introduce(relay)?;
         }
         if std::io::stdin().is_terminal() {
@@ -268,7 +238,7 @@ async fn serve(
         }
     }
     // Last: who waits for these files may read the output as well.
-    let targets: Vec<Target> = relays.iter().map(Relay::target).collect();
+    let targets = testbed.targets();
     write_targets(&own_target(folder.path()), &targets)?;
     if let Some(path) = &args.target {
         write_targets(path, &targets)?;
@@ -315,6 +285,9 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
         target.smtps, target.submission
     );
     println!("  mail from other relays  {}", target.mx);
+    if let Some(dns) = &target.dns {
+        println!("  DNS         {}", dns.server);
+    }
     println!("  mailboxes   {}", target.mailboxes_dir.display());
     println!("  logs        {}", target.state_dir.join("log").display());
     println!("  settings    {}", target.chatmail_ini.display());

@@ -1,7 +1,8 @@
 //! Loopback addresses: one for each relay, so that any number of testbeds run side by side.
 //!
 //! Linux answers on all of 127.0.0.0/8. A relay takes 127.0.0.N for itself, with the same ports on
-//! each, all above 1024 and outside the range for outgoing connections.
+//! each, all above 1024 and outside the range for outgoing connections. So does a testbed's DNS server,
+//! whose port is the usual one.
 
 use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -54,20 +55,20 @@ impl Port {
     }
 }
 
-/// An address that is ours until this is dropped.
+/// A loopback address that is ours until this is dropped.
 #[derive(Debug)]
-pub struct RelayAddress {
+pub struct LoopbackAddress {
     ip: Ipv4Addr,
     // The lock lives as long as the open file.
     _lock: File,
 }
 
-impl RelayAddress {
-    /// Takes the lowest address that nobody has and whose ports are all free.
+impl LoopbackAddress {
+    /// Takes the lowest address that nobody has and where all of these ports are free.
     ///
     /// # Errors
     /// Not one of 127.0.0.2 to 127.0.0.254 will do; the message names the last obstacle.
-    pub fn take() -> anyhow::Result<Self> {
+    pub fn take(ports: &[u16]) -> anyhow::Result<Self> {
         let locks = Path::new(LOCKS);
         fs::DirBuilder::new()
             .recursive(true)
@@ -89,7 +90,7 @@ impl RelayAddress {
                 obstacle = format!("{ip} belongs to another relay");
                 continue;
             }
-            match Port::ALL.into_iter().find_map(|port| in_use(ip, port)) {
+            match ports.iter().find_map(|port| in_use(ip, *port)) {
                 Some(taken) => obstacle = taken,
                 None => return Ok(Self { ip, _lock: lock }),
             }
@@ -101,15 +102,35 @@ impl RelayAddress {
     pub fn ip(&self) -> Ipv4Addr {
         self.ip
     }
+}
+
+/// A relay's address.
+#[derive(Debug)]
+pub struct RelayAddress(LoopbackAddress);
+
+impl RelayAddress {
+    /// Takes an address where every [`Port`] is free.
+    ///
+    /// # Errors
+    /// As [`LoopbackAddress::take`].
+    pub fn take() -> anyhow::Result<Self> {
+        LoopbackAddress::take(&Port::ALL.map(Port::number)).map(Self)
+    }
+
+    /// The address itself.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.0.ip()
+    }
 
     /// The address with one of its ports.
     pub fn socket(&self, port: Port) -> SocketAddr {
-        SocketAddr::new(IpAddr::V4(self.ip), port.number())
+        SocketAddr::new(IpAddr::V4(self.ip()), port.number())
     }
 }
 
-fn in_use(ip: Ipv4Addr, port: Port) -> Option<String> {
-    let address = SocketAddr::new(IpAddr::V4(ip), port.number());
+/// What stands in the way of listening there. Who serves a port over UDP does so over TCP as well.
+fn in_use(ip: Ipv4Addr, port: u16) -> Option<String> {
+    let address = SocketAddr::new(IpAddr::V4(ip), port);
     TcpListener::bind(address)
         .err()
         .map(|error| format!("{address}: {error}"))

@@ -10,18 +10,20 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What `cargo testbed` needs and a plain Debian lacks.
-const PACKAGES: [&str; 5] = [
+const PACKAGES: [&str; 6] = [
     "postfix",
     "dovecot-core",
     "dovecot-imapd",
     "dovecot-lmtpd",
+    "unbound",
     "python3-venv",
 ];
 
 /// Of those, the ones that come with a service.
-const SERVICES: [(&str, &str); 2] = [
+const SERVICES: [(&str, &str); 3] = [
     ("postfix", "postfix.service"),
     ("dovecot-core", "dovecot.service"),
+    ("unbound", "unbound.service"),
 ];
 
 /// Debian's hook that decides whether an installation may start a service.

@@ -1,25 +1,27 @@
 //! The configuration of our daemons: what a testbed needs, and what the caller wants.
 
+use std::net::SocketAddr;
+
 use anyhow::bail;
 use chatmail::Config;
 
 use super::Layout;
-use super::options::{DomainKind, RelayOptions, Setting};
+use super::options::Setting;
 use crate::host::addresses::{Port, RelayAddress};
 
-/// Writes the text of `chatmail.ini` for relay `number` (from 1) and reads it back as our daemons
-/// will.
+/// Writes the text of `chatmail.ini` and reads it back as our daemons will.
 ///
 /// # Errors
 /// A key that does not exist, or a value that is not allowed.
 pub(super) fn compose(
     layout: &Layout,
     address: &RelayAddress,
-    options: &RelayOptions,
-    number: usize,
+    mail_domain: String,
+    dns: SocketAddr,
+    wanted: &[Setting],
 ) -> anyhow::Result<(String, Config)> {
-    let mut settings = testbed_settings(layout, address, options.domain, number);
-    for wanted in &options.config {
+    let mut settings = testbed_settings(layout, address, mail_domain, dns);
+    for wanted in wanted {
         match settings
             .iter_mut()
             .find(|setting| setting.key == wanted.key)
@@ -42,14 +44,9 @@ pub(super) fn compose(
 fn testbed_settings(
     layout: &Layout,
     address: &RelayAddress,
-    domain: DomainKind,
-    number: usize,
+    mail_domain: String,
+    dns: SocketAddr,
 ) -> Vec<Setting> {
-    let mail_domain = match domain {
-        DomainKind::IpLiteral => address.ip().to_string(),
-        DomainKind::Name if number == 1 => "chat.test".to_owned(),
-        DomainKind::Name => format!("chat{number}.test"),
-    };
     let run = layout.run();
     let setting = |key: &str, value: String| Setting {
         key: key.into(),
@@ -67,9 +64,20 @@ fn testbed_settings(
             "nocreate_file",
             layout.run().join("nocreate").display().to_string(),
         ),
+        setting("dns_servers", dns.to_string()),
+        setting("dkim_keys_dir", layout.dkim_keys().display().to_string()),
+        setting("database_path", layout.database().display().to_string()),
         setting(
             "filtermail_listen",
-            format!("unix:{}", layout.milter_socket().display()),
+            format!("unix:{}", layout.milter_socket("outgoing").display()),
+        ),
+        setting(
+            "filtermail_incoming_listen",
+            format!("unix:{}", layout.milter_socket("incoming").display()),
+        ),
+        setting(
+            "filtermail_bounce_listen",
+            format!("unix:{}", layout.milter_socket("bounce").display()),
         ),
         setting(
             "doveauth_socket",

@@ -51,6 +51,7 @@ pub(super) fn programs(relay: &Relay) -> anyhow::Result<Vec<Program>> {
                 stage: Stage::Daemons,
                 command: command(relay, name)?,
                 user: Some(user),
+                low_ports: false,
                 environment: Vec::new(),
                 sockets: sockets(relay, name, user)?,
                 log: relay.layout.log(name),

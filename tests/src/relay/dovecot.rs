@@ -89,6 +89,7 @@ pub(super) fn program(relay: &Relay) -> Program {
             relay.layout.dovecot_conf().into(),
         ],
         user: None,
+        low_ports: false,
         sockets: Vec::new(),
         environment: Vec::new(),
         log: relay.layout.log("dovecot"),

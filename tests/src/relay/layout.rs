@@ -90,9 +90,19 @@ impl Layout {
         self.run().join(format!("{daemon}.pid"))
     }
 
-    /// The socket of filtermail's milter, inside Postfix's chroot.
-    pub fn milter_socket(&self) -> PathBuf {
-        self.queue().join("filtermail/outgoing.sock")
+    /// The socket of one of filtermail's milters, inside Postfix's chroot.
+    pub fn milter_socket(&self, name: &str) -> PathBuf {
+        self.queue().join("filtermail").join(format!("{name}.sock"))
+    }
+
+    /// The keys that mail is signed with, for filtermail alone.
+    pub fn dkim_keys(&self) -> PathBuf {
+        self.root.join("dkim")
+    }
+
+    /// The relay's small tables.
+    pub fn database(&self) -> PathBuf {
+        self.root.join("tables/chatmail.sqlite")
     }
 
     /// The log file of `postfix`, `dovecot` or a daemon.
@@ -124,6 +134,8 @@ impl Layout {
         make(&self.postfix_etc(), 0o755, Owner::ROOT)?;
         make(&self.postfix_data(), 0o700, postfix)?;
         make(&self.run(), 0o755, mail)?;
+        make(&self.dkim_keys(), 0o700, Owner::of(FILTER_USER)?)?;
+        make(&self.root.join("tables"), 0o700, mail)?;
         if let Some(parent) = mailboxes.parent() {
             fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         }
@@ -155,13 +167,7 @@ impl Layout {
 
         // What the resolver and name services of a locked-up process look for.
         make(&queue.join("etc"), 0o755, Owner::ROOT)?;
-        for file in [
-            "hosts",
-            "services",
-            "resolv.conf",
-            "nsswitch.conf",
-            "localtime",
-        ] {
+        for file in ["hosts", "services", "nsswitch.conf", "localtime"] {
             let original = Path::new("/etc").join(file);
             if original.exists() {
                 fs::copy(&original, queue.join("etc").join(file))

@@ -1,6 +1,5 @@
 //! One relay: a private Postfix and Dovecot, and our daemons between them.
 
-mod certificate;
 mod chatmail_ini;
 mod daemons;
 mod dovecot;
@@ -10,14 +9,15 @@ mod postfix;
 mod ready;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chatmail::Config;
 
 pub use layout::Layout;
-pub use options::{DomainKind, PLAIN_PASSWORD, RelayOptions, Setting, Variant};
+pub use options::{DomainKind, PLAIN_PASSWORD, RelayKind, RelayOptions, Setting, Variant};
 
+use crate::authority::{Authority, Certificate};
+use crate::dns::{Dns, DnsServer};
 use crate::host::addresses::{Port, RelayAddress};
 use crate::supervisor::Program;
 use crate::target::{Endpoint, Limits, Process, Target};
@@ -29,17 +29,10 @@ pub struct Relay {
     layout: Layout,
     address: RelayAddress,
     options: RelayOptions,
+    kind: RelayKind,
+    dns: Dns,
     config: Config,
     chatmail_ini: String,
-}
-
-/// What a relay's neighbours need to know to send mail to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// The part after the `@`.
-    pub domain: String,
-    /// Where it takes mail.
-    pub mx: SocketAddr,
 }
 
 impl Relay {
@@ -52,26 +45,36 @@ impl Relay {
         name: String,
         folder: PathBuf,
         options: &RelayOptions,
+        kind: RelayKind,
         number: usize,
+        dns: &Dns,
     ) -> anyhow::Result<Self> {
         let layout = Layout::new(folder);
         let address = RelayAddress::take()?;
-        let (chatmail_ini, config) = chatmail_ini::compose(&layout, &address, options, number)?;
+        let domain = mail_domain(kind.domain, number, &address);
+        let (chatmail_ini, config) =
+            chatmail_ini::compose(&layout, &address, domain, dns.server, &options.config)?;
         Ok(Self {
             name,
             layout,
             address,
             options: options.clone(),
+            kind,
+            dns: dns.clone(),
             config,
             chatmail_ini,
         })
     }
 
-    /// What the others need to know of this one.
-    pub fn peer(&self) -> Peer {
-        Peer {
-            domain: self.domain(),
-            mx: self.address.socket(Port::Mx),
+    /// Tells the DNS what the others need to know of this relay. One that is known by its address
+    /// needs no DNS.
+    ///
+    /// # Errors
+    /// Its domain is no name for the testbed's DNS.
+    pub fn publish(&self, dns: &mut DnsServer) -> anyhow::Result<()> {
+        match self.config.mail_domain.ip() {
+            Some(_) => Ok(()),
+            None => dns.add_relay(&self.domain(), self.address.ip()),
         }
     }
 
@@ -79,22 +82,30 @@ impl Relay {
     ///
     /// # Errors
     /// A file cannot be written, or something is not installed.
-    pub fn configure(&self, peers: &[Peer]) -> anyhow::Result<()> {
+    pub fn configure(&self, authority: &Authority) -> anyhow::Result<()> {
         self.layout.create(&self.config.mailboxes_dir)?;
-        let name = self
-            .config
-            .mail_domain
-            .ip()
-            .is_none()
-            .then(|| self.domain());
-        let names = name
+        self.certify(authority)?;
+        daemons::configure(self)?;
+        dovecot::configure(self)?;
+        postfix::configure(self, authority.file())
+    }
+
+    fn certify(&self, authority: &Authority) -> anyhow::Result<()> {
+        let named = self.config.mail_domain.ip().is_none();
+        let names = named
+            .then(|| self.domain())
             .into_iter()
             .chain([self.address.ip().to_string()])
             .collect();
-        certificate::write(&self.layout, names)?;
-        daemons::configure(self)?;
-        dovecot::configure(self)?;
-        postfix::configure(self, peers)
+        // No public authority knows the other kinds of relays.
+        let certificate = match (self.kind.certificate, self.kind.domain) {
+            (Certificate::Right, DomainKind::Underscore | DomainKind::IpLiteral) => {
+                Certificate::SelfSigned
+            }
+            (certificate, _) => certificate,
+        };
+        let layout = &self.layout;
+        authority.write(certificate, names, &layout.certificate(), &layout.key())
     }
 
     /// What to run, in the order to start it.
@@ -150,6 +161,7 @@ impl Relay {
             mailboxes_dir: self.config.mailboxes_dir.clone(),
             chatmail_ini: self.layout.chatmail_ini(),
             state_dir: self.layout.root().to_owned(),
+            dns: Some(self.dns.clone()),
             procs,
         }
     }
@@ -167,6 +179,18 @@ impl Relay {
 
     fn domain(&self) -> String {
         self.config.mail_domain.as_str().to_owned()
+    }
+}
+
+fn mail_domain(kind: DomainKind, number: usize, address: &RelayAddress) -> String {
+    let number = match number {
+        1 => String::new(),
+        _ => number.to_string(),
+    };
+    match kind {
+        DomainKind::Name => format!("chat{number}.test"),
+        DomainKind::Underscore => format!("_chat{number}.test"),
+        DomainKind::IpLiteral => address.ip().to_string(),
     }
 }
 

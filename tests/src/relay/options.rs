@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::authority::Certificate;
+
 /// The password of every account of a relay without our daemons.
 pub const PLAIN_PASSWORD: &str = "plain-relay-password";
 
@@ -21,33 +23,104 @@ pub enum Variant {
     NullMilter,
 }
 
-/// What the relays' addresses end in.
+/// What a relay's addresses end in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DomainKind {
-    /// `chat.test`, `chat2.test` and so on.
+    /// `chat.test`, `chat2.test` and so on, which the authority of the testbed vouches for.
     #[default]
     Name,
+    /// `_chat.test`, `_chat2.test` and so on, whose certificates are their own.
+    Underscore,
     /// The relay's loopback address, as in `name@[127.0.0.2]`.
     IpLiteral,
 }
 
-/// What kind of relay to start.
+/// How a relay is known to its peers: `name`, `underscore` or `ip-literal` on the command line; with
+/// another certificate than peers expect `name+self-signed`, `name+wrong-name`, `name+expired`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RelayKind {
+    /// What its addresses end in.
+    pub domain: DomainKind,
+    /// What it shows to its peers.
+    pub certificate: Certificate,
+}
+
+impl From<DomainKind> for RelayKind {
+    fn from(domain: DomainKind) -> Self {
+        Self {
+            domain,
+            certificate: Certificate::Right,
+        }
+    }
+}
+
+const DOMAIN_KINDS: [(&str, DomainKind); 3] = [
+    ("name", DomainKind::Name),
+    ("underscore", DomainKind::Underscore),
+    ("ip-literal", DomainKind::IpLiteral),
+];
+
+const CERTIFICATES: [(&str, Certificate); 4] = [
+    ("", Certificate::Right),
+    ("+self-signed", Certificate::SelfSigned),
+    ("+wrong-name", Certificate::WrongName),
+    ("+expired", Certificate::Expired),
+];
+
+impl FromStr for RelayKind {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (domain, certificate) = text.split_at(text.find('+').unwrap_or(text.len()));
+        let domain = DOMAIN_KINDS.iter().find(|(known, _)| *known == domain);
+        let certificate = CERTIFICATES.iter().find(|(known, _)| *known == certificate);
+        match (domain, certificate) {
+            (Some(&(_, domain)), Some(&(_, certificate))) => Ok(Self {
+                domain,
+                certificate,
+            }),
+            _ => Err(
+                "expected name, underscore or ip-literal, then perhaps +self-signed, +wrong-name or +expired",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for RelayKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let domain = DOMAIN_KINDS.iter().find(|(_, kind)| *kind == self.domain);
+        let certificate = CERTIFICATES
+            .iter()
+            .find(|(_, certificate)| *certificate == self.certificate);
+        if let Some((text, _)) = domain {
+            out.write_str(text)?;
+        }
+        if let Some((text, _)) = certificate {
+            out.write_str(text)?;
+        }
+        Ok(())
+    }
+}
+
+/// What relays to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelayOptions {
     /// Which daemons, if any.
     pub variant: Variant,
-    /// What the addresses end in.
-    pub domain: DomainKind,
+    /// How the first relay is known.
+    pub kind: RelayKind,
+    /// Further relays, which the first one and each other find in the DNS.
+    pub peers: Vec<RelayKind>,
     /// Keys of `chatmail.ini` that differ from the testbed's choice.
     pub config: Vec<Setting>,
-    /// Relays that know each other, at least one; 0 counts as one.
-    pub relays: u8,
     /// The folder that holds the state folder: on a tmpfs, say, to measure without a disk. By
     /// default `chatmail-testbed` in the system's folder for temporary files.
     pub state_root: Option<PathBuf>,
     /// For measuring how mail is accepted, and nothing else: what was accepted is thrown away, and
     /// clients log in on the submission port without TLS.
     pub acceptance_only: bool,
+    /// After how many seconds Postfix gives up on a message and sends it back; days if none.
+    pub queue_lifetime: Option<u32>,
 }
 
 impl RelayOptions {
@@ -75,6 +148,44 @@ impl RelayOptions {
             value: value.to_string(),
         });
         self
+    }
+
+    /// The same with one more relay.
+    #[must_use]
+    pub fn with_peer(mut self, kind: impl Into<RelayKind>) -> Self {
+        self.peers.push(kind.into());
+        self
+    }
+
+    /// How each relay is known, the first one first.
+    pub fn kinds(&self) -> impl Iterator<Item = RelayKind> {
+        std::iter::once(self.kind).chain(self.peers.iter().copied())
+    }
+
+    /// The arguments of `cargo testbed up` that ask for the same.
+    pub fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["--kind".to_owned(), self.kind.to_string()];
+        let mut option = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        for peer in &self.peers {
+            option("--peer", peer.to_string());
+        }
+        for setting in &self.config {
+            option("--config", setting.to_string());
+        }
+        if let Some(root) = &self.state_root {
+            option("--state-root", root.display().to_string());
+        }
+        if let Some(seconds) = self.queue_lifetime {
+            option("--queue-lifetime", seconds.to_string());
+        }
+        let variant = match self.variant {
+            Variant::Full => None,
+            Variant::Plain => Some("--plain"),
+            Variant::NullMilter => Some("--null-milter"),
+        };
+        let acceptance_only = self.acceptance_only.then_some("--acceptance-only");
+        arguments.extend(variant.into_iter().chain(acceptance_only).map(Into::into));
+        arguments
     }
 }
 
@@ -105,5 +216,25 @@ impl FromStr for Setting {
 impl fmt::Display for Setting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}={}", self.key, self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_written_as_they_are_read() {
+        for text in [
+            "name",
+            "underscore",
+            "ip-literal+expired",
+            "name+wrong-name",
+        ] {
+            assert_eq!(text.parse::<RelayKind>().unwrap().to_string(), text);
+        }
+        for text in ["", "names", "name+", "+expired", "name+expired+expired"] {
+            assert!(text.parse::<RelayKind>().is_err(), "{text}");
+        }
     }
 }

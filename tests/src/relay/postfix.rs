@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, ensure};
 use chatmail::config::Listen;
 
+use super::Relay;
 use super::options::Variant;
-use super::{Peer, Relay};
 use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
@@ -32,8 +32,12 @@ const SUBMISSION_WITHOUT_TLS: &str =
     "    -o smtpd_tls_security_level=none\n    -o smtpd_tls_auth_only=no";
 
 /// Files that are used as they are.
-const TABLES: [(&str, &str); 4] = [
+const TABLES: [(&str, &str); 5] = [
     ("login_map", include_str!("../../config/postfix/login_map")),
+    (
+        "tls_policy",
+        include_str!("../../config/postfix/tls_policy"),
+    ),
     (
         "submission_headers",
         include_str!("../../config/postfix/submission_headers"),
@@ -48,31 +52,25 @@ const TABLES: [(&str, &str); 4] = [
     ),
 ];
 
-/// Writes Postfix's configuration folder.
+/// For a locked-up process's resolver. A server that is silent is to be noticed within a test's
+/// patience (testbed).
+const RESOLVER_OPTIONS: &str = "options timeout:1 attempts:2\n";
+
+/// Writes Postfix's configuration folder. Peers with a name must show certificates of these
+/// `authorities` (a PEM file).
 ///
 /// # Errors
 /// Postfix is not installed, or a file cannot be written.
-pub(super) fn configure(relay: &Relay, peers: &[Peer]) -> anyhow::Result<()> {
+pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()> {
     let etc = relay.layout.postfix_etc();
     for (name, text) in TABLES {
         write_old(&etc.join(name), text)?;
     }
-    let routes: String = peers
-        .iter()
-        .filter(|peer| peer.domain != relay.domain())
-        .map(|peer| {
-            format!(
-                "{} smtp:[{}]:{}\n",
-                peer.domain,
-                peer.mx.ip(),
-                peer.mx.port()
-            )
-        })
-        .collect();
-    write_old(&etc.join("transport"), &routes)?;
+    let resolver = format!("nameserver {}\n{RESOLVER_OPTIONS}", relay.dns.server.ip());
+    write_old(&relay.layout.queue().join("etc/resolv.conf"), &resolver)?;
     write_old(
         &etc.join("main.cf"),
-        &render(MAIN_CF, &main_values(relay)?)?,
+        &render(MAIN_CF, &main_values(relay, authorities)?)?,
     )?;
     let port = |port: Port| port.number().to_string();
     let master = render(
@@ -119,6 +117,7 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
             "-s".into(),
         ],
         user: None,
+        low_ports: false,
         sockets: Vec::new(),
         environment: vec![("MAIL_CONFIG", etc.into())],
         log: relay.layout.log("postfix"),
@@ -137,13 +136,17 @@ fn write_old(path: &Path, text: &str) -> anyhow::Result<()> {
     file.set_modified(minute_ago).with_context(context)
 }
 
-fn main_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, String)>> {
+fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
     let layout = &relay.layout;
     let literal = relay.config.mail_domain.ip();
     let host_name = match literal {
         // A host name must be one; brackets are for addresses.
         Some(_) => "literal.test".to_owned(),
         None => relay.domain(),
+    };
+    let [queue_lifetime, bounce_lifetime] = match relay.options.queue_lifetime {
+        Some(seconds) => [seconds, seconds].map(|seconds| format!("{seconds}s")),
+        None => ["5d", "1d"].map(str::to_owned),
     };
     Ok(vec![
         ("relay_dir", layout.root().display().to_string()),
@@ -153,8 +156,13 @@ fn main_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, String)>> {
         ("log", layout.log("postfix").display().to_string()),
         ("certificate", layout.certificate().display().to_string()),
         ("key", layout.key().display().to_string()),
+        ("authorities", authorities.display().to_string()),
+        ("mx_port", Port::Mx.number().to_string()),
+        ("queue_lifetime", queue_lifetime),
+        ("bounce_lifetime", bounce_lifetime),
         ("ip", relay.address.ip().to_string()),
         ("host_name", host_name.clone()),
+        ("mail_domain", relay.domain()),
         (
             "virtual_domains",
             if literal.is_some() {

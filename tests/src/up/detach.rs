@@ -47,28 +47,12 @@ pub(super) fn detach(args: &UpArgs) -> anyhow::Result<()> {
 fn background(args: &UpArgs, output: fs::File) -> anyhow::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["up", "--no-build", "--name", &args.name.name]);
-    command.args(["--domains", &args.domains.to_string()]);
-    for setting in &args.config {
-        command.args(["--config", &setting.to_string()]);
+    command.args(args.relay_options().arguments());
+    if let Some(path) = &args.target {
+        command.arg("--target").arg(path);
     }
-    for (flag, value) in [
-        ("--state-root", &args.name.state_root),
-        ("--target", &args.target),
-    ] {
-        if let Some(path) = value {
-            command.arg(flag).arg(path);
-        }
-    }
-    for (flag, given) in [
-        ("--plain", args.plain),
-        ("--null-milter", args.null_milter),
-        ("--ip-literal", args.ip_literal),
-        ("--acceptance-only", args.acceptance_only),
-        ("--keep", args.keep),
-    ] {
-        if given {
-            command.arg(flag);
-        }
+    if args.keep {
+        command.arg("--keep");
     }
     command
         .stdin(Stdio::null())

@@ -218,7 +218,7 @@ async fn a_login_is_recorded_by_its_day() -> anyhow::Result<()> {
 #[tokio::test]
 async fn an_address_at_an_ip_address_is_an_account_like_any_other() -> anyhow::Result<()> {
     let options = testbed::RelayOptions {
-        domain: testbed::DomainKind::IpLiteral,
+        kind: testbed::DomainKind::IpLiteral.into(),
         ..crate::fixture::unhurried()
     };
     let relay = TestRelay::start(options)?;
