@@ -9,7 +9,7 @@ use testbed::client::imap::Fetched;
 use testbed::client::smtp::Transaction;
 use testbed::client::{ClientError, Envelope, ImapClient, ImapError, Security, SmtpClient};
 use testbed::mail::{self, Message};
-use testbed::{RelayOptions, Target, TestRelay};
+use testbed::{DomainKind, RelayOptions, Target, TestRelay};
 
 /// How long anything may take that takes a moment: generous, since other tests run beside.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +32,23 @@ pub(crate) fn shared_relay() -> anyhow::Result<Arc<TestRelay>> {
         return Ok(running);
     }
     let started = Arc::new(TestRelay::start(unhurried())?);
+    *known = Arc::downgrade(&started);
+    Ok(started)
+}
+
+/// Relays of each kind that federate, for all tests that leave them as they found them: a named one,
+/// then another, one with an underscore, one known by its address.
+pub(crate) fn shared_federation() -> anyhow::Result<Arc<TestRelay>> {
+    static RELAYS: Mutex<Weak<TestRelay>> = Mutex::new(Weak::new());
+    let mut known = RELAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = known.upgrade() {
+        return Ok(running);
+    }
+    let options = unhurried()
+        .with_peer(DomainKind::Name)
+        .with_peer(DomainKind::Underscore)
+        .with_peer(DomainKind::IpLiteral);
+    let started = Arc::new(TestRelay::start(options)?);
     *known = Arc::downgrade(&started);
     Ok(started)
 }
