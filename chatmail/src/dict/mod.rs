@@ -19,6 +19,8 @@
 
 pub mod client;
 pub mod codec;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod line_buffer;
 pub mod server;
 pub mod session;

@@ -21,6 +21,8 @@
 //! Postfix turns into a temporary failure (`milter_default_action = tempfail`).
 
 mod conversation;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod wire;
 
 use std::cell::RefCell;
