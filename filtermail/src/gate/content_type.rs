@@ -5,15 +5,18 @@ use super::header::VALUE_MAX;
 
 /// A Content-Type value (RFC 2045 section 5.1), in the form that all parsers read alike.
 #[derive(Debug)]
-pub(super) struct ContentType {
+pub(crate) struct ContentType {
     /// `type/subtype`, lower case.
     pub(super) media: String,
+    /// Lower case.
     pub(super) protocol: Option<String>,
+    /// Of a `multipart/report` (RFC 6522 section 3), lower case.
+    pub(crate) report_type: Option<String>,
     boundary: Option<String>,
 }
 
 impl ContentType {
-    pub(super) fn parse(value: &[u8]) -> Result<Self, Rule> {
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, Rule> {
         if value.len() > VALUE_MAX {
             return Err(Rule::HeaderTooLong);
         }
@@ -37,6 +40,7 @@ impl ContentType {
         let mut parsed = Self {
             media: format!("{kind}/{subtype}").to_ascii_lowercase(),
             protocol: None,
+            report_type: None,
             boundary: None,
         };
         let mut names: Vec<String> = Vec::new();
@@ -49,6 +53,7 @@ impl ContentType {
             match name.as_str() {
                 "boundary" => parsed.boundary = Some(value.to_owned()),
                 "protocol" => parsed.protocol = Some(value.to_ascii_lowercase()),
+                "report-type" => parsed.report_type = Some(value.to_ascii_lowercase()),
                 _ => {}
             }
             names.push(name);
@@ -56,7 +61,7 @@ impl ContentType {
         Ok(parsed)
     }
 
-    pub(super) fn is(&self, media: &str) -> bool {
+    pub(crate) fn is(&self, media: &str) -> bool {
         self.media == media
     }
 

@@ -33,6 +33,7 @@ mod session_key;
 
 use chatmail::Address;
 
+pub(crate) use content_type::ContentType;
 pub use from::parse_from;
 pub use reader::MessageReader;
 pub use rule::Rule;
@@ -137,10 +138,19 @@ impl Gate {
         }
     }
 
+    /// The one mailbox of the one From header, or why there is none. What it is after the header
+    /// section it stays.
+    ///
+    /// # Errors
+    /// The rule that the From header, or its absence, fails.
+    pub fn author(&self) -> Result<Address, Rule> {
+        self.headers.from()
+    }
+
     /// The message is complete.
     pub fn finish(mut self) -> Verdict {
         self.end_of_headers();
-        let from = self.headers.from();
+        let from = self.author();
         let class = match self.stage {
             Stage::Body(body) => {
                 let kind = body.kind();
