@@ -18,7 +18,7 @@ pub struct CheckArgs {
     /// Judge as mail that an account submits [default]
     #[arg(long, conflicts_with = "incoming")]
     pub outgoing: bool,
-    /// Judge as mail that comes from another server
+    /// Judge the content as of mail that comes from another server
     #[arg(long)]
     pub incoming: bool,
     /// The account that submits the message: From must be this address

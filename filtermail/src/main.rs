@@ -32,14 +32,24 @@ enum Command {
 }
 
 const AFTER_HELP: &str = "\
-Postfix asks this daemon about each message on its submission ports. In master.cf:
+Postfix asks this daemon about each message: on its submission ports, on port 25, and about what it
+sends itself. In master.cf:
 
     submissions inet n - y - - smtpd
       -o smtpd_milters=unix:filtermail/outgoing.sock
-      -o milter_default_action=tempfail
+    smtp inet n - y - - smtpd
+      -o smtpd_milters=unix:filtermail/incoming.sock
 
-The path is relative to Postfix's queue directory, in whose chroot smtpd runs; filtermail_listen
-in chatmail.ini names the same socket from the root.
+In main.cf:
+
+    non_smtpd_milters = unix:filtermail/bounce.sock
+    internal_mail_filter_classes = bounce
+    milter_default_action = tempfail
+
+The paths are relative to Postfix's queue directory, in whose chroot smtpd runs; filtermail_listen,
+filtermail_incoming_listen and filtermail_bounce_listen in chatmail.ini name the same sockets from
+the root. Mail from outside needs doveauth (policy_socket) and DNS (dns_servers); while one of them
+is away, it is told to come back later.
 
 Examples:
     filtermail --config /etc/chatmail/chatmail.ini
@@ -47,7 +57,7 @@ Examples:
     filtermail check --login alice@chat.example message.eml
 
 RUST_LOG sets what is logged: a level, or target=level pairs, e.g. RUST_LOG=debug.
-Exit status: 0 told to stop, 71 a socket cannot be had, 78 bad configuration.";
+Exit status: 0 told to stop, 71 a socket cannot be had, 78 bad configuration or DKIM keys.";
 
 const CHECK_AFTER_HELP: &str = "\
 Examples:
@@ -55,6 +65,8 @@ Examples:
     filtermail check --login alice@chat.example - < message.eml
     filtermail check --incoming --json ~/Maildir/cur/*
 
+With --incoming too it is the content that is judged, and nothing else: no DKIM signature, no
+recipient's wish for cleartext, no block list; delivery reports count as cleartext.
 Lines may end in LF, as in a Maildir, or in CRLF.
 Exit status: 0 all pass, 1 some would be refused, 2 some could not be judged.";
 
@@ -94,7 +106,13 @@ fn serve(config: &Config) -> anyhow::Result<Exit> {
         .context("cannot start")?;
     runtime.block_on(async {
         let mut signals = StopSignals::new().context("cannot wait for signals")?;
-        let daemon = Daemon::bind(config)?;
+        let daemon = match Daemon::bind(config) {
+            Ok(daemon) => daemon,
+            Err(error) => {
+                tracing::error!("{error}");
+                return Ok(error.exit());
+            }
+        };
         lifecycle::notify_ready();
         let stop = async {
             signals.received().await;

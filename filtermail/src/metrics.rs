@@ -11,10 +11,23 @@ use crate::rate_limit::Limit;
 /// The daemon's counters. A clone counts into the same ones.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    door: Door,
     messages: Family<MessageLabels, Counter>,
     rate_limited: Family<RateLimitLabels, Counter>,
-    /// Open milter connections, each of which is one SMTP connection.
-    pub sessions: Gauge,
+    recipients_refused: Family<RecipientLabels, Counter>,
+    sessions: Family<DoorLabels, Gauge>,
+}
+
+/// Where a message comes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// Submission.
+    #[default]
+    Outgoing,
+    /// Port 25.
+    Incoming,
+    /// Postfix itself.
+    Bounce,
 }
 
 /// How a complete message ended.
@@ -26,23 +39,40 @@ pub enum MessageEnd {
     Securejoin,
     /// It passed although it is cleartext, since the operator lets it.
     Passthrough,
+    /// It passed as a delivery report.
+    DeliveryReport,
+    /// It passed although it is cleartext, since its recipients take that.
+    Cleartext,
     /// It was refused.
     Refused,
 }
 
 impl Metrics {
+    /// The same counters for what comes in by another door.
+    pub fn at(&self, door: Door) -> Self {
+        Self {
+            door,
+            ..self.clone()
+        }
+    }
+
     /// Names the counters for whoever scrapes them.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("filtermail");
         registry.register(
             "messages",
-            "Complete messages by verdict, and by rule when they broke one",
+            "Complete messages by direction and verdict, and by rule when they broke one",
             self.messages.clone(),
         );
         registry.register(
             "rate_limited",
             "Recipients refused because their sender exceeded a limit",
             self.rate_limited.clone(),
+        );
+        registry.register(
+            "recipients_refused",
+            "Recipients of mail from outside that were refused",
+            self.recipients_refused.clone(),
         );
         registry.register("sessions", "Open milter connections", self.sessions.clone());
     }
@@ -53,10 +83,29 @@ impl Metrics {
             MessageEnd::Encrypted => "encrypted",
             MessageEnd::Securejoin => "securejoin",
             MessageEnd::Passthrough => "passthrough",
+            MessageEnd::DeliveryReport => "delivery-report",
+            MessageEnd::Cleartext => "cleartext",
             MessageEnd::Refused => "refused",
         };
         self.messages
-            .get_or_create(&MessageLabels { verdict, rule })
+            .get_or_create(&MessageLabels {
+                direction: self.door.name(),
+                verdict,
+                rule,
+            })
+            .inc();
+    }
+
+    /// Open milter connections, each of which is one SMTP connection.
+    pub fn sessions(&self) -> Gauge {
+        let direction = self.door.name();
+        self.sessions.get_or_create_owned(&DoorLabels { direction })
+    }
+
+    /// Counts a recipient of mail from outside that was refused, by the name of the reason.
+    pub fn recipient_refused(&self, reason: &'static str) {
+        self.recipients_refused
+            .get_or_create(&RecipientLabels { reason })
             .inc();
     }
 
@@ -72,8 +121,29 @@ impl Metrics {
     }
 }
 
+impl Door {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Incoming => "incoming",
+            Self::Bounce => "bounce",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DoorLabels {
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RecipientLabels {
+    reason: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MessageLabels {
+    direction: &'static str,
     verdict: &'static str,
     rule: String,
 }

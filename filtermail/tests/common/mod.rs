@@ -3,6 +3,7 @@
 // Each test file is a program of its own and uses a part of this.
 #![allow(dead_code, unused_imports)]
 
+pub mod doveauth;
 pub mod mta;
 
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use std::time::Duration;
 
 use chatmail::Config;
 use filtermail::daemon::Daemon;
+use filtermail::metrics::{Door, Metrics};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub use doveauth::Doveauth;
 pub use mta::{Ending, Mta};
 
 /// The address that the tests log in with.
@@ -21,9 +24,10 @@ pub const ALICE: &str = "alice@chat.example";
 /// Somebody to write to.
 pub const BOB: &str = "bob@chat.example";
 
-/// filtermail in this process, on a socket of its own.
+/// filtermail in this process, on sockets of its own.
 pub struct Filter {
     dir: tempfile::TempDir,
+    metrics: Metrics,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -32,27 +36,60 @@ impl Filter {
     /// Starts it; `keys` are lines of chatmail.ini.
     pub async fn start(keys: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("outgoing.sock");
+        let at = |name: &str| dir.path().join(name).display().to_string();
         let text = format!(
             "[params]\nmail_domain = chat.example\nfiltermail_listen = unix:{}\n\
-             filtermail_metrics =\n{keys}\n",
-            socket.display()
+             filtermail_incoming_listen = unix:{}\nfiltermail_bounce_listen = unix:{}\n\
+             policy_socket = {}\ndkim_keys_dir = {}\nfiltermail_metrics =\n{keys}\n",
+            at("outgoing.sock"),
+            at("incoming.sock"),
+            at("bounce.sock"),
+            at("policy.sock"),
+            at("dkimkeys"),
         );
         let (config, warnings) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
         assert_eq!(warnings, []);
         let daemon = Daemon::bind(&config).unwrap();
+        let metrics = daemon.metrics().clone();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(daemon.run(async { drop(stopped.await) }));
         Self {
             dir,
+            metrics,
             stop: Some(stop),
             task,
         }
     }
 
-    /// The path of its socket.
+    /// The path of its socket for submission.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("outgoing.sock")
+    }
+
+    /// The path of its socket for port 25.
+    pub fn incoming(&self) -> PathBuf {
+        self.dir.path().join("incoming.sock")
+    }
+
+    /// The path of its socket for what Postfix sends itself.
+    pub fn bounce(&self) -> PathBuf {
+        self.dir.path().join("bounce.sock")
+    }
+
+    /// Where it looks for doveauth.
+    pub fn policy(&self) -> PathBuf {
+        self.dir.path().join("policy.sock")
+    }
+
+    /// Waits until there are so many connections for port 25.
+    pub async fn connections(&self, wanted: i64) {
+        let open = self.metrics.at(Door::Incoming).sessions();
+        let reached = async {
+            while open.get() != wanted {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(reached).await;
     }
 
     /// Tells it to stop.

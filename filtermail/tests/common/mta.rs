@@ -12,7 +12,7 @@ const ACTIONS: u32 = 0x1FF;
 const PROTOCOL: u32 = 0x1F_FFFF;
 
 /// The stages that filtermail does not answer.
-const UNANSWERED: u32 = 0x4000 | 0x80 | 0x4_0000 | 0x8_0000;
+const UNANSWERED: u32 = 0x1000 | 0x4000 | 0x80 | 0x4_0000 | 0x8_0000;
 
 /// The size of the body chunks that Postfix sends before the last.
 const CHUNK: usize = 65_535;
@@ -62,6 +62,23 @@ impl Mta {
         assert_eq!(word(8) & UNANSWERED, UNANSWERED);
         let asked = String::from_utf8_lossy(&answer[12..]).into_owned();
         assert!(asked.contains("{auth_authen}"), "{asked:?}");
+    }
+
+    /// Connects for a client with this IP address and negotiates.
+    pub async fn of(socket: &Path, client: &str) -> Self {
+        let mut mta = Self::ready(socket).await;
+        mta.client(client).await;
+        mta
+    }
+
+    /// `CONNECT`, not answered.
+    pub async fn client(&mut self, address: &str) {
+        let (family, prefix) = match address.contains(':') {
+            true => ('6', "IPv6:"),
+            false => ('4', ""),
+        };
+        let payload = format!("relay.example\0{family}\0\x19{prefix}{address}\0");
+        self.send(b'C', payload.as_bytes()).await;
     }
 
     /// One packet.
@@ -162,6 +179,7 @@ impl Mta {
                         Ending::Reply(text().trim_end_matches('\0').to_owned()),
                     );
                 }
+                b'e' => changes.push(format!("sender {}", text().trim_end_matches('\0'))),
                 b'i' => changes.push(format!("insert {}", change())),
                 b'm' => changes.push(format!("change {}", change())),
                 other => panic!("unexpected answer {:?}", char::from(other)),

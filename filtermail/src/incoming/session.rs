@@ -1,0 +1,104 @@
+//! Port 25 as a milter session.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use chatmail::Reply;
+
+use super::{Message, Passed, Policy, Refusal};
+use crate::metrics::MessageEnd;
+use crate::session::{Answer, Outcome, Session};
+
+/// One SMTP connection on port 25.
+#[derive(Debug)]
+pub struct Incoming {
+    policy: Arc<Policy>,
+    client: Option<IpAddr>,
+    message: Option<Message>,
+}
+
+impl Incoming {
+    /// A connection without a message yet.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self {
+            policy,
+            client: None,
+            message: None,
+        }
+    }
+}
+
+impl Session for Incoming {
+    fn connected(&mut self, client: Option<IpAddr>) {
+        self.client = client;
+    }
+
+    fn mail(&mut self, sender: &[u8], _login: Option<&[u8]>) {
+        self.message = Some(Message::new(self.policy.clone(), self.client, sender));
+    }
+
+    async fn recipient(&mut self, recipient: &[u8]) -> Answer {
+        let Some(message) = &mut self.message else {
+            return Answer::Refuse(out_of_order());
+        };
+        match message.recipient(recipient).await {
+            Ok(()) => Answer::Continue,
+            Err(reply) => Answer::Refuse(reply),
+        }
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        if let Some(message) = &mut self.message {
+            message.header(name, value);
+        }
+    }
+
+    fn end_of_headers(&mut self) {
+        if let Some(message) = &mut self.message {
+            message.end_of_headers();
+        }
+    }
+
+    fn body(&mut self, chunk: &[u8]) {
+        if let Some(message) = &mut self.message {
+            message.body(chunk);
+        }
+    }
+
+    async fn end_of_message(&mut self, queue_id: &str) -> Outcome {
+        let Some(message) = self.message.take() else {
+            return Outcome::Refuse(out_of_order());
+        };
+        let judged = message.finish().await;
+        log(queue_id, &judged);
+        match judged {
+            Ok(passed) => Outcome::Accept(passed.edits),
+            Err(refusal) => Outcome::Refuse(refusal.reply()),
+        }
+    }
+
+    fn abort(&mut self) {
+        self.message = None;
+    }
+}
+
+/// Postfix never does this; whoever does gets an answer all the same.
+fn out_of_order() -> Reply {
+    Reply::new(503, (5, 5, 1), "MAIL comes first")
+}
+
+/// The texts are what operators' mtail programs count; no addresses in them.
+fn log(queue_id: &str, judged: &Result<Passed, Refusal>) {
+    match judged {
+        Ok(Passed {
+            end: MessageEnd::Encrypted | MessageEnd::Securejoin,
+            ..
+        }) => tracing::info!(queue_id, "Incoming: Filtering encrypted mail."),
+        Ok(_) => tracing::info!(queue_id, "Incoming: Filtering unencrypted mail."),
+        Err(Refusal::Unencrypted(rule)) => {
+            tracing::info!(queue_id, "Incoming: Filtering unencrypted mail.");
+            tracing::info!(queue_id, rule, "Rejected unencrypted mail.");
+        }
+        Err(refusal) => tracing::info!(queue_id, rule = refusal.rule(), "Rejected mail."),
+    }
+}
