@@ -258,15 +258,14 @@ async fn answer<S: Session>(
 
 /// Keeps what the MTA sends, as far as there is room, until it sends no more.
 async fn peer_gone(stream: &mut Box<dyn Stream>, later: &mut BytesMut) -> Result<(), Ended> {
-    loop {
-        let room = LATER_MAX.saturating_sub(later.len());
-        if room == 0 {
-            std::future::pending::<()>().await;
-        }
+    while later.len() < LATER_MAX {
+        let room = LATER_MAX - later.len();
         if stream.read_buf(&mut (&mut *later).limit(room)).await? == 0 {
             return Ok(());
         }
     }
+    // The kernel holds the rest, and with it the news of the MTA's end.
+    std::future::pending().await
 }
 
 async fn send(stream: &mut Box<dyn Stream>, answers: &mut Vec<u8>) -> io::Result<()> {

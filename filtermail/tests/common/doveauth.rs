@@ -21,7 +21,7 @@ pub const OPEN_TOO: &str = "open2@chat.example";
 pub const FULL: &str = "full@chat.example";
 /// An account on the block list.
 pub const BARRED: &str = "barred@chat.example";
-/// An account whose lookup never ends.
+/// An account whose lookup ends when the test says so.
 pub const SLOW: &str = "slow@chat.example";
 /// An account that cannot be read.
 pub const BROKEN: &str = "broken@chat.example";
@@ -29,13 +29,15 @@ pub const BROKEN: &str = "broken@chat.example";
 /// Who is on the block list.
 pub const MALLORY: &str = "mallory@[192.0.2.66]";
 pub const BLOCKED_CLIENT: &str = "192.0.2.99";
-/// A sender whose lookup never ends.
+/// A sender whose lookup ends when the test says so.
 pub const SLOW_SENDER: &str = "slow@[192.0.2.1]";
 
 /// A running stand-in.
 pub struct Doveauth {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    waiting: watch::Sender<usize>,
+    released: watch::Sender<bool>,
 }
 
 impl Doveauth {
@@ -43,8 +45,31 @@ impl Doveauth {
     pub fn start(socket: &Path) -> Self {
         let listener = chatmail::listen::unix(socket, 0o600).unwrap();
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(dict::serve("policy", listener, Arc::new(Accounts), stopped));
-        Self { stop, task }
+        let (waiting, released) = (watch::Sender::new(0), watch::Sender::new(false));
+        let accounts = Accounts {
+            waiting: waiting.clone(),
+            released: released.clone(),
+        };
+        let task = tokio::spawn(dict::serve("policy", listener, Arc::new(accounts), stopped));
+        Self {
+            stop,
+            task,
+            waiting,
+            released,
+        }
+    }
+
+    /// Waits until so many lookups were made that wait to be released.
+    pub async fn asked(&self, lookups: usize) {
+        let mut waiting = self.waiting.subscribe();
+        soon(waiting.wait_for(|&waiting| waiting >= lookups))
+            .await
+            .unwrap();
+    }
+
+    /// Lets all lookups end.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     /// Ends it.
@@ -54,46 +79,64 @@ impl Doveauth {
     }
 }
 
-struct Accounts;
+struct Accounts {
+    waiting: watch::Sender<usize>,
+    released: watch::Sender<bool>,
+}
+
+impl Accounts {
+    async fn account(&self, address: &str) -> Result<Policy, Failure> {
+        let there = Policy {
+            exists: true,
+            ..Policy::default()
+        };
+        Ok(match address {
+            BOB => there,
+            OPEN | OPEN_TOO => Policy {
+                cleartext: true,
+                ..there
+            },
+            FULL => Policy {
+                over_quota: true,
+                ..there
+            },
+            BARRED => Policy {
+                blocked: true,
+                ..there
+            },
+            SLOW => {
+                self.wait().await;
+                there
+            }
+            BROKEN => return Err(Failure("the store cannot be read".to_owned())),
+            _ => Policy::default(),
+        })
+    }
+
+    async fn is_blocked(&self, client: &str, address: &str) -> bool {
+        if address == SLOW_SENDER {
+            self.wait().await;
+        }
+        client == BLOCKED_CLIENT || address == MALLORY
+    }
+
+    async fn wait(&self) {
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        let mut released = self.released.subscribe();
+        released.wait_for(|released| *released).await.unwrap();
+    }
+}
 
 impl Handler for Accounts {
     async fn lookup(&self, key: &[u8], _user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let key = str::from_utf8(key).unwrap();
-        if let Some(address) = key.strip_prefix(KEY_PREFIX) {
-            let policy = account(address).await?;
-            return Ok(Some(serde_json::to_vec(&policy).unwrap()));
-        }
-        let blocked = key.strip_prefix("shared/blocked/").unwrap();
-        let (client, address) = blocked.split_once('/').unwrap();
-        if address == SLOW_SENDER {
-            std::future::pending::<()>().await;
-        }
-        let blocked = client == BLOCKED_CLIENT || address == MALLORY;
-        Ok(Some(serde_json::to_vec(&blocked).unwrap()))
+        let answer = if let Some(address) = key.strip_prefix(KEY_PREFIX) {
+            serde_json::to_vec(&self.account(address).await?)
+        } else {
+            let question = key.strip_prefix("shared/blocked/").unwrap();
+            let (client, address) = question.split_once('/').unwrap();
+            serde_json::to_vec(&self.is_blocked(client, address).await)
+        };
+        Ok(Some(answer.unwrap()))
     }
-}
-
-async fn account(address: &str) -> Result<Policy, Failure> {
-    let there = Policy {
-        exists: true,
-        ..Policy::default()
-    };
-    Ok(match address {
-        BOB => there,
-        OPEN | OPEN_TOO => Policy {
-            cleartext: true,
-            ..there
-        },
-        FULL => Policy {
-            over_quota: true,
-            ..there
-        },
-        BARRED => Policy {
-            blocked: true,
-            ..there
-        },
-        SLOW => std::future::pending().await,
-        BROKEN => return Err(Failure("the store cannot be read".to_owned())),
-        _ => Policy::default(),
-    })
 }
