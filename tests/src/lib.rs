@@ -10,6 +10,7 @@
 //! - [`deltachat`]: real Delta Chat clients
 //! - [`demo`]: the main job of a relay, shown to a newcomer
 //! - [`dns`]: the DNS that relays ask, and tests change
+//! - [`foreign`]: domains without a relay, whose mail we sign
 //! - [`host`]: what is needed from the machine
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`null_milter`]: the least that a milter costs
@@ -30,6 +31,7 @@ pub mod client;
 pub mod deltachat;
 pub mod demo;
 pub mod dns;
+pub mod foreign;
 pub mod host;
 pub mod mail;
 pub mod null_milter;

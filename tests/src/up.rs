@@ -95,6 +95,10 @@ pub struct UpArgs {
     #[arg(long, hide = true, conflicts_with = "plain")]
     pub null_milter: bool,
 
+    /// Like --plain, but OpenDKIM signs mail: to measure against
+    #[arg(long, hide = true, conflicts_with_all = ["plain", "null_milter"])]
+    pub open_dkim: bool,
+
     /// Addresses at the relay's IP address, name@[127.0.0.x]: the same as --kind ip-literal
     #[arg(long, conflicts_with = "kind")]
     pub ip_literal: bool,
@@ -103,7 +107,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub queue_lifetime: Option<u32>,
 
-    /// Throw mail away once it is accepted, and let clients log in on the submission port without TLS: to
+    /// Throw mail away once it is accepted, and speak no TLS on the submission port and port 25: to
     /// measure how mail is accepted and nothing else
     #[arg(long)]
     pub acceptance_only: bool,
@@ -126,10 +130,11 @@ impl UpArgs {
         };
         let alike = usize::from(self.domains).saturating_sub(1);
         RelayOptions {
-            variant: match (self.plain, self.null_milter) {
-                (false, false) => Variant::Full,
-                (true, _) => Variant::Plain,
-                (false, true) => Variant::NullMilter,
+            variant: match (self.plain, self.null_milter, self.open_dkim) {
+                (true, ..) => Variant::Plain,
+                (_, true, _) => Variant::NullMilter,
+                (_, _, true) => Variant::OpenDkim,
+                (false, false, false) => Variant::Full,
             },
             kind,
             peers: [vec![kind; alike], self.peer.clone()].concat(),

@@ -8,22 +8,12 @@
 //! Only acceptance is measured: mail is thrown away afterwards, and the clients speak no TLS, whose
 //! cost would make the milter's look small.
 
-use std::fs;
-use std::path::Path;
-use std::time::{Duration, Instant};
-
-use anyhow::{Context as _, ensure};
-use chatmail::Address;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-
 use super::interleave::in_turn;
-use super::process_time;
+use super::senders::{Round, Senders};
 use super::stats::Sample;
-use super::submission::{Sender, Wire, accepting};
+use super::submission::accepting;
 use super::{Figure, Goal, Report, runtime};
-use crate::mail;
-use crate::relay::{Layout, RelayOptions};
+use crate::relay::RelayOptions;
 use crate::target::Target;
 use crate::test_relay::TestRelay;
 
@@ -69,9 +59,6 @@ const ROUNDS: usize = 9;
 /// Rounds of the measurement of replies, and messages in each.
 const REPLY_ROUNDS: usize = 20;
 const REPLY_MESSAGES: usize = 25;
-
-/// How long Postfix may take to empty its queue.
-const DRAIN: Duration = Duration::from_secs(120);
 
 /// Measures.
 pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
@@ -155,13 +142,6 @@ fn compared(name: &str, unit: &'static str, values: [f64; 3], goal: Goal) -> [Fi
     ]
 }
 
-/// What one round found.
-struct Round {
-    messages_per_second: f64,
-    /// Processor time of Postfix and the milter, until the queue is empty.
-    milliseconds_per_message: f64,
-}
-
 /// Senders of each relay.
 async fn login(
     [filtermail, null_milter, none]: [&Target; 3],
@@ -173,92 +153,6 @@ async fn login(
         Senders::login(null_milter, sessions, size).await?,
         Senders::login(none, sessions, size).await?,
     ])
-}
-
-/// Sessions of one relay, each with an account of its own.
-struct Senders<'a> {
-    target: &'a Target,
-    senders: Vec<Sender>,
-}
-
-impl<'a> Senders<'a> {
-    async fn login(target: &'a Target, sessions: usize, size: usize) -> anyhow::Result<Self> {
-        let address = |name: String| format!("{name}@{}", target.domain).parse::<Address>();
-        let recipient = address("recipient".to_owned())?;
-        let mut senders = Vec::with_capacity(sessions);
-        for number in 0..sessions {
-            let sender = address(format!("sender{number:03}"))?;
-            let wire = Wire::new(&mail::encrypted(&sender, &recipient, size)?)?;
-            senders.push(Sender::login(target, &sender, &recipient, wire).await?);
-        }
-        Ok(Self { target, senders })
-    }
-
-    /// Lets every session send so many messages at its own pace, then waits for an empty queue.
-    async fn round(&mut self, each: usize) -> anyhow::Result<Round> {
-        let count = (self.senders.len() * each) as f64;
-        let used_before = self.processor_time()?;
-        let begun = Instant::now();
-        let mut sending = JoinSet::new();
-        for mut sender in self.senders.drain(..) {
-            sending.spawn(async move {
-                for _ in 0..each {
-                    sender.send().await?;
-                }
-                anyhow::Ok(sender)
-            });
-        }
-        while let Some(sent) = sending.join_next().await {
-            self.senders.push(sent.context("a session")??);
-        }
-        let taken = begun.elapsed();
-        self.drained().await?;
-        let used = self.processor_time()?.saturating_sub(used_before);
-        Ok(Round {
-            messages_per_second: count / taken.as_secs_f64(),
-            milliseconds_per_message: used.as_secs_f64() * 1000.0 / count,
-        })
-    }
-
-    fn processor_time(&self) -> anyhow::Result<Duration> {
-        let mut used = Duration::ZERO;
-        for name in ["postfix", "filtermail", "null-milter"] {
-            if let Some(process) = self.target.procs.get(name) {
-                used += process_time::of_tree(process.pid()?)?;
-            }
-        }
-        Ok(used)
-    }
-
-    /// The first session's times from final dot to reply.
-    async fn replies(&mut self, count: usize) -> anyhow::Result<Vec<Duration>> {
-        let sender = self.senders.first_mut().context("no session")?;
-        let mut times = Vec::with_capacity(count);
-        for _ in 0..count {
-            times.push(sender.send().await?);
-        }
-        self.drained().await?;
-        Ok(times)
-    }
-
-    /// What is still in the queue would be work in the next round, which is the other relay's.
-    async fn drained(&self) -> anyhow::Result<()> {
-        let queue = Layout::new(self.target.state_dir.clone()).queue();
-        let begun = Instant::now();
-        for folder in ["incoming", "active"].map(|name| queue.join(name)) {
-            while !is_empty(&folder)? {
-                ensure!(begun.elapsed() < DRAIN, "Postfix does not empty its queue");
-                sleep(Duration::from_millis(5)).await;
-            }
-        }
-        ensure!(is_empty(&queue.join("deferred"))?, "Postfix defers mail");
-        Ok(())
-    }
-}
-
-fn is_empty(folder: &Path) -> anyhow::Result<bool> {
-    let mut entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    Ok(entries.next().is_none())
 }
 
 #[cfg(test)]

@@ -6,12 +6,15 @@
 mod delivery;
 mod doveauth;
 mod gate;
+mod incoming;
 mod interleave;
 mod milter;
 mod milter_memory;
 mod process_memory;
 mod process_time;
 mod report;
+mod senders;
+mod signing;
 mod stats;
 mod submission;
 
@@ -22,6 +25,7 @@ use tokio::runtime::Runtime;
 
 pub use report::{Figure, Goal, Report};
 
+use crate::host::packages::OPENDKIM;
 use crate::{binaries, host};
 
 /// A measurement.
@@ -51,6 +55,16 @@ pub const BENCHES: &[Bench] = &[
         name: "milter-memory",
         summary: "filtermail's memory while 200 messages of 30 MiB come at once",
         run: milter_memory::run,
+    },
+    Bench {
+        name: "incoming",
+        summary: "mail from outside accepted with gate and DKIM verification, and with neither",
+        run: incoming::run,
+    },
+    Bench {
+        name: "signing",
+        summary: "mail accepted by Postfix with filtermail signing it, and with OpenDKIM doing so",
+        run: signing::run,
     },
     Bench {
         name: "doveauth",
@@ -104,7 +118,12 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     });
     // All names are looked up before the first measurement, which may take minutes.
     let wanted = wanted.collect::<anyhow::Result<Vec<_>>>()?;
-    host::prepare(args.yes).await?;
+    let also: &[_] = if wanted.iter().any(|bench| bench.name == "signing") {
+        &[OPENDKIM]
+    } else {
+        &[]
+    };
+    host::prepare_with(args.yes, also).await?;
     binaries::build()?;
     let mut missed = 0;
     for &bench in wanted {

@@ -76,7 +76,7 @@ impl Sender {
         recipient: &Address,
         wire: Wire,
     ) -> anyhow::Result<Self> {
-        let mut client = SmtpClient::login(
+        let client = SmtpClient::login(
             &target.submission,
             Security::Plain,
             &sender.to_string(),
@@ -84,13 +84,32 @@ impl Sender {
         )
         .await
         .context("logging in to send")?;
+        Ok(Self::new(client, sender, recipient, wire))
+    }
+
+    /// Connects to port 25 of a relay that was started with [`accepting`], as another relay would.
+    ///
+    /// # Errors
+    /// The relay does not answer.
+    pub(super) async fn outside(
+        target: &Target,
+        sender: &Address,
+        recipient: &Address,
+        wire: Wire,
+    ) -> anyhow::Result<Self> {
+        let mut client = SmtpClient::connect(&target.mx, Security::Plain).await?;
+        client.hello().await?;
+        Ok(Self::new(client, sender, recipient, wire))
+    }
+
+    fn new(mut client: SmtpClient, sender: &Address, recipient: &Address, wire: Wire) -> Self {
         client.set_patience(PATIENCE);
         let commands = format!("MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n");
-        Ok(Self {
+        Self {
             client,
             commands,
             wire,
-        })
+        }
     }
 
     /// Sends the message; gives the time from the final dot to the reply.

@@ -1,11 +1,12 @@
 //! Lines and counted bytes over TCP or TLS, with a time limit on every wait.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::PATIENCE;
@@ -98,8 +99,35 @@ impl Connection {
     /// # Errors
     /// Nobody accepts, the handshake fails, or [`PATIENCE`] is over.
     pub async fn open(endpoint: &Endpoint, security: Security) -> Result<Self, ClientError> {
-        let to = endpoint.to_string();
         let connect = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
+        Self::over(connect, endpoint, security).await
+    }
+
+    /// As [`Connection::open`], from an address of this machine.
+    ///
+    /// # Errors
+    /// As [`Connection::open`], or the address is not ours.
+    pub async fn open_from(
+        source: Ipv4Addr,
+        endpoint: &Endpoint,
+        security: Security,
+    ) -> Result<Self, ClientError> {
+        let connect = async {
+            let to = format!("{}:{}", endpoint.host, endpoint.port);
+            let to = to.parse().map_err(io::Error::other)?;
+            let socket = TcpSocket::new_v4()?;
+            socket.bind((source, 0).into())?;
+            socket.connect(to).await
+        };
+        Self::over(connect, endpoint, security).await
+    }
+
+    async fn over(
+        connect: impl Future<Output = io::Result<TcpStream>>,
+        endpoint: &Endpoint,
+        security: Security,
+    ) -> Result<Self, ClientError> {
+        let to = endpoint.to_string();
         let tcp = match timeout(PATIENCE, connect).await {
             Ok(result) => result.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),

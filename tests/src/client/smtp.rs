@@ -5,6 +5,7 @@
 //! [`SmtpClient::raw`] and [`SmtpClient::reply`].
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::connection::{ClientError, Connection};
@@ -124,6 +125,23 @@ impl SmtpClient {
     /// No connection, no TLS, or a greeting other than 220.
     pub async fn connect(endpoint: &Endpoint, security: Security) -> Result<Self, ClientError> {
         let connection = Connection::open(endpoint, security).await?;
+        Self::greeted(connection, security).await
+    }
+
+    /// As [`SmtpClient::connect`], from an address of this machine.
+    ///
+    /// # Errors
+    /// As [`SmtpClient::connect`], or the address is not ours.
+    pub async fn connect_from(
+        source: Ipv4Addr,
+        endpoint: &Endpoint,
+        security: Security,
+    ) -> Result<Self, ClientError> {
+        let connection = Connection::open_from(source, endpoint, security).await?;
+        Self::greeted(connection, security).await
+    }
+
+    async fn greeted(connection: Connection, security: Security) -> Result<Self, ClientError> {
         let greeting = Reply {
             code: 0,
             lines: Vec::new(),

@@ -12,8 +12,16 @@ use anyhow::bail;
 /// # Errors
 /// Not root, or something is missing and cannot be had.
 pub async fn prepare(yes: bool) -> anyhow::Result<()> {
+    prepare_with(yes, &[]).await
+}
+
+/// As [`prepare`], with more packages.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_with(yes: bool, also: &[&'static str]) -> anyhow::Result<()> {
     require_root()?;
-    packages::ensure_installed(yes).await?;
+    packages::ensure_installed(yes, also).await?;
     users::ensure_exist()
 }
 
@@ -25,7 +33,7 @@ pub fn require_root() -> anyhow::Result<()> {
     if nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    let missing = match packages::missing() {
+    let missing = match packages::missing(&[]) {
         Ok(missing) if missing.is_empty() => "All packages it needs are installed.".to_owned(),
         Ok(missing) => format!("It would also install: {}.", missing.join(" ")),
         Err(error) => format!("{error:#}."),

@@ -19,25 +19,30 @@ const PACKAGES: [&str; 6] = [
     "python3-venv",
 ];
 
+/// What `cargo testbed bench signing` compares with, and nothing else needs.
+pub const OPENDKIM: &str = "opendkim";
+
 /// Of those, the ones that come with a service.
-const SERVICES: [(&str, &str); 3] = [
+const SERVICES: [(&str, &str); 4] = [
     ("postfix", "postfix.service"),
     ("dovecot-core", "dovecot.service"),
     ("unbound", "unbound.service"),
+    (OPENDKIM, "opendkim.service"),
 ];
 
 /// Debian's hook that decides whether an installation may start a service.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// The packages that are not installed, in the order they are documented.
+/// The packages that are not installed, in the order they are documented; those of `also` last.
 ///
 /// # Errors
 /// The machine has no dpkg, so it is not a Debian or one of its descendants.
-pub fn missing() -> anyhow::Result<Vec<&'static str>> {
+pub fn missing(also: &[&'static str]) -> anyhow::Result<Vec<&'static str>> {
+    let wanted = || PACKAGES.into_iter().chain(also.iter().copied());
     // It complains about packages it has never heard of, and lists the others.
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
-        .args(PACKAGES)
+        .args(wanted())
         .stderr(Stdio::null())
         .output()
         .context("the testbed knows Debian's packages only, and dpkg-query does not run here")?;
@@ -47,20 +52,17 @@ pub fn missing() -> anyhow::Result<Vec<&'static str>> {
             .lines()
             .any(|line| line.split_once(' ') == Some((*package, "installed")))
     };
-    Ok(PACKAGES
-        .into_iter()
-        .filter(|package| !installed(package))
-        .collect())
+    Ok(wanted().filter(|package| !installed(package)).collect())
 }
 
-/// Installs what is missing; asks first unless `yes`.
+/// Installs what is missing, of what every relay needs and of `also`; asks first unless `yes`.
 ///
 /// No service is started, now or at the next boot: the testbed runs instances of its own.
 ///
 /// # Errors
 /// The answer was no, there is nobody to ask, or apt-get failed.
-pub async fn ensure_installed(yes: bool) -> anyhow::Result<()> {
-    let missing = missing()?;
+pub async fn ensure_installed(yes: bool, also: &[&'static str]) -> anyhow::Result<()> {
+    let missing = missing(also)?;
     if !missing.is_empty() {
         if !yes {
             ask(&missing)?;

@@ -24,7 +24,7 @@ const NULL_MILTER: &str = "null-milter";
 pub(super) fn of(variant: Variant) -> &'static [(&'static str, &'static str)] {
     match variant {
         Variant::Full => &[("filtermail", FILTER_USER), ("doveauth", MAIL_USER)],
-        Variant::Plain => &[],
+        Variant::Plain | Variant::OpenDkim => &[],
         Variant::NullMilter => &[(NULL_MILTER, FILTER_USER)],
     }
 }
@@ -81,18 +81,25 @@ fn command(relay: &Relay, daemon: &str) -> anyhow::Result<Vec<OsString>> {
 /// relay: a daemon that is killed leaves its clients waiting for the next one, not refused.
 fn sockets(relay: &Relay, daemon: &str, user: &str) -> anyhow::Result<Vec<Arc<OwnedFd>>> {
     let config = &relay.config;
-    let paths: Vec<(&Path, u32)> = match daemon {
-        "doveauth" => vec![
-            (&config.doveauth_socket, 0o660),
-            (&config.lastlogin_socket, 0o660),
-            (&config.policy_socket, 0o666),
+    let milters = match daemon {
+        "doveauth" => Vec::new(),
+        NULL_MILTER => vec![&config.filtermail_listen],
+        _ => vec![
+            &config.filtermail_listen,
+            &config.filtermail_incoming_listen,
+            &config.filtermail_bounce_listen,
         ],
-        // Both milters.
-        _ => match &config.filtermail_listen {
-            Listen::Unix(path) => vec![(path, 0o666)],
-            Listen::Tcp(_) => Vec::new(),
-        },
     };
+    let milters = milters.into_iter().filter_map(|milter| match milter {
+        Listen::Unix(path) => Some((path.as_path(), 0o666)),
+        Listen::Tcp(_) => None,
+    });
+    let dicts: [(&Path, u32); 3] = [
+        (&config.doveauth_socket, 0o660),
+        (&config.lastlogin_socket, 0o660),
+        (&config.policy_socket, 0o666),
+    ];
+    let dicts = dicts.into_iter().filter(|_| daemon == "doveauth");
     let owner = Owner::of(user)?;
     let bind = |(path, mode): (&Path, u32)| {
         let bound = chatmail::listen::unix(path, mode).and_then(|socket| {
@@ -101,7 +108,7 @@ fn sockets(relay: &Relay, daemon: &str, user: &str) -> anyhow::Result<Vec<Arc<Ow
         });
         bound.with_context(|| format!("binding {}", path.display()))
     };
-    paths.into_iter().map(bind).collect()
+    dicts.chain(milters).map(bind).collect()
 }
 
 /// Where the daemons answer once they serve: a socket that waits for them says nothing.

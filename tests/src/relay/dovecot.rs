@@ -67,7 +67,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     ];
     let (accounts, imap_plugins) = match relay.options.variant {
         Variant::Full => (ACCOUNTS_DOVEAUTH, "last_login"),
-        Variant::Plain | Variant::NullMilter => (ACCOUNTS_PLAIN, ""),
+        Variant::Plain | Variant::NullMilter | Variant::OpenDkim => (ACCOUNTS_PLAIN, ""),
     };
     let accounts = render(accounts, &values)?;
     values.push(("accounts", accounts));

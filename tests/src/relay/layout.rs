@@ -100,6 +100,11 @@ impl Layout {
         self.root.join("dkim")
     }
 
+    /// OpenDKIM's configuration and key, on a relay that has it.
+    pub fn opendkim(&self) -> PathBuf {
+        self.root.join("opendkim")
+    }
+
     /// The relay's small tables.
     pub fn database(&self) -> PathBuf {
         self.root.join("tables/chatmail.sqlite")
@@ -178,7 +183,8 @@ impl Layout {
     }
 }
 
-fn make(folder: &Path, mode: u32, owner: Owner) -> anyhow::Result<()> {
+/// Makes a folder.
+pub(super) fn make(folder: &Path, mode: u32, owner: Owner) -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
 
     let context = || format!("making {}", folder.display());

@@ -4,6 +4,7 @@ mod chatmail_ini;
 mod daemons;
 mod dovecot;
 mod layout;
+mod opendkim;
 mod options;
 mod postfix;
 mod ready;
@@ -86,6 +87,9 @@ impl Relay {
         self.layout.create(&self.config.mailboxes_dir)?;
         self.certify(authority)?;
         daemons::configure(self)?;
+        if self.options.variant == Variant::OpenDkim {
+            opendkim::configure(self)?;
+        }
         dovecot::configure(self)?;
         postfix::configure(self, authority.file())
     }
@@ -114,6 +118,9 @@ impl Relay {
     /// A program is not installed or not built.
     pub fn programs(&self) -> anyhow::Result<Vec<Program>> {
         let mut programs = daemons::programs(self)?;
+        if self.options.variant == Variant::OpenDkim {
+            programs.push(opendkim::program(self));
+        }
         programs.push(postfix::program(self)?);
         programs.push(dovecot::program(self));
         Ok(programs)
@@ -141,9 +148,12 @@ impl Relay {
                 process(self.layout.dovecot_base().join("master.pid"), true),
             ),
         ]);
-        for (name, _) in daemons::of(self.options.variant) {
+        let daemons = daemons::of(self.options.variant).iter();
+        let daemons = daemons.map(|(name, _)| *name);
+        let opendkim = (self.options.variant == Variant::OpenDkim).then_some(opendkim::NAME);
+        for name in daemons.chain(opendkim) {
             let pidfile = self.layout.pidfile(name);
-            procs.insert((*name).to_owned(), process(pidfile, false));
+            procs.insert(name.to_owned(), process(pidfile, false));
         }
         Target {
             name: self.name.clone(),
@@ -172,7 +182,7 @@ impl Relay {
         let name = random_letters(shortest.clamp(1, 64));
         let password = match self.options.variant {
             Variant::Full => random_letters((self.config.password_min_length as usize).max(20)),
-            Variant::Plain | Variant::NullMilter => PLAIN_PASSWORD.to_owned(),
+            _ => PLAIN_PASSWORD.to_owned(),
         };
         (format!("{name}@{}", self.domain()), password)
     }

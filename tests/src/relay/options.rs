@@ -21,6 +21,9 @@ pub enum Variant {
     /// Like [`Variant::Plain`], but mail passes a milter that judges nothing: what of filtermail's
     /// cost is Postfix's own work for any milter.
     NullMilter,
+    /// Like [`Variant::Plain`], but mail passes OpenDKIM, which signs it as on classic relays. To
+    /// measure against; Debian's package must be there.
+    OpenDkim,
 }
 
 /// What a relay's addresses end in.
@@ -117,7 +120,7 @@ pub struct RelayOptions {
     /// default `chatmail-testbed` in the system's folder for temporary files.
     pub state_root: Option<PathBuf>,
     /// For measuring how mail is accepted, and nothing else: what was accepted is thrown away, and
-    /// clients log in on the submission port without TLS.
+    /// the submission port and the one for other relays speak no TLS.
     pub acceptance_only: bool,
     /// After how many seconds Postfix gives up on a message and sends it back; days if none.
     pub queue_lifetime: Option<u32>,
@@ -136,6 +139,14 @@ impl RelayOptions {
     pub fn null_milter() -> Self {
         Self {
             variant: Variant::NullMilter,
+            ..Self::default()
+        }
+    }
+
+    /// One relay without our daemons, where OpenDKIM signs.
+    pub fn open_dkim() -> Self {
+        Self {
+            variant: Variant::OpenDkim,
             ..Self::default()
         }
     }
@@ -182,6 +193,7 @@ impl RelayOptions {
             Variant::Full => None,
             Variant::Plain => Some("--plain"),
             Variant::NullMilter => Some("--null-milter"),
+            Variant::OpenDkim => Some("--open-dkim"),
         };
         let acceptance_only = self.acceptance_only.then_some("--acceptance-only");
         arguments.extend(variant.into_iter().chain(acceptance_only).map(Into::into));

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context as _, ensure};
 use chatmail::config::Listen;
 
-use super::Relay;
 use super::options::Variant;
+use super::{Relay, opendkim};
 use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
@@ -26,6 +26,12 @@ const FORWARD_SIGTERM: &str =
 
 /// main.cf says the rest.
 const SUBMISSION_WITH_TLS: &str = "    # No login before STARTTLS.";
+
+/// main.cf says the rest here too.
+const MX_WITH_TLS: &str = "    # No mail before STARTTLS.";
+
+/// To measure without the cost of TLS.
+const MX_WITHOUT_TLS: &str = "    -o smtpd_tls_security_level=none";
 
 /// To measure without the cost of TLS.
 const SUBMISSION_WITHOUT_TLS: &str =
@@ -73,6 +79,11 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         &render(MAIN_CF, &main_values(relay, authorities)?)?,
     )?;
     let port = |port: Port| port.number().to_string();
+    let (mx_security, submission_security) = if relay.options.acceptance_only {
+        (MX_WITHOUT_TLS, SUBMISSION_WITHOUT_TLS)
+    } else {
+        (MX_WITH_TLS, SUBMISSION_WITH_TLS)
+    };
     let master = render(
         MASTER_CF,
         &[
@@ -81,15 +92,8 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
             ("mx_port", port(Port::Mx)),
             ("submission_port", port(Port::Submission)),
             ("smtps_port", port(Port::Smtps)),
-            (
-                "submission_security",
-                if relay.options.acceptance_only {
-                    SUBMISSION_WITHOUT_TLS
-                } else {
-                    SUBMISSION_WITH_TLS
-                }
-                .to_owned(),
-            ),
+            ("mx_security", mx_security.to_owned()),
+            ("submission_security", submission_security.to_owned()),
         ],
     )?;
     write_old(&etc.join("master.cf"), &master)
@@ -189,21 +193,27 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
             .to_owned(),
         ),
         ("forbid_bare_newline", forbid_bare_newline()?),
-        ("milters", milters(relay)?),
+        ("submission_milter", submission_milter(relay)?),
     ])
 }
 
-/// Inside the chroot a unix socket is named from the queue directory.
-fn milters(relay: &Relay) -> anyhow::Result<String> {
-    if relay.options.variant == Variant::Plain {
-        return Ok(String::new());
+/// The milter for submission.
+fn submission_milter(relay: &Relay) -> anyhow::Result<String> {
+    match relay.options.variant {
+        Variant::Plain => Ok(String::new()),
+        Variant::Full | Variant::NullMilter => milter(relay, &relay.config.filtermail_listen),
+        Variant::OpenDkim => milter(relay, &Listen::Unix(opendkim::socket(relay))),
     }
-    match &relay.config.filtermail_listen {
+}
+
+/// Inside the chroot a unix socket is named from the queue directory.
+fn milter(relay: &Relay, listen: &Listen) -> anyhow::Result<String> {
+    match listen {
         Listen::Tcp(address) => Ok(format!("inet:{address}")),
         Listen::Unix(path) => {
             let inside = path
                 .strip_prefix(relay.layout.queue())
-                .context("filtermail_listen must lie below Postfix's queue directory")?;
+                .context("a milter's socket must lie below Postfix's queue directory")?;
             Ok(format!("unix:{}", inside.display()))
         }
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::options::Variant;
-use super::{Relay, daemons};
+use super::{Relay, daemons, opendkim};
 use crate::host::addresses::Port;
 
 /// A slow machine gets this long; two cores need a second.
@@ -25,6 +25,11 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
             let what = format!("a daemon's metrics at {metrics}");
             eventually(&what, async || TcpStream::connect(metrics).await.is_ok()).await?;
         }
+    }
+    if relay.options.variant == Variant::OpenDkim {
+        let socket = opendkim::socket(relay);
+        let answers = async || UnixStream::connect(&socket).await.is_ok();
+        eventually(opendkim::NAME, answers).await?;
     }
     // Dovecot first: a service of Postfix that finds nobody to ask about logins ends, and is not
     // started again within a minute.
