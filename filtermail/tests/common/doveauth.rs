@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chatmail::dict::{self, Failure, Handler};
-use chatmail::policy::{KEY_PREFIX, Policy};
+use chatmail::policy::{BLOCKED_PREFIX, Blocked, BlockedQuery, KEY_PREFIX, Policy};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -113,11 +113,13 @@ impl Accounts {
         })
     }
 
-    async fn is_blocked(&self, client: &str, address: &str) -> bool {
-        if address == SLOW_SENDER {
+    async fn is_blocked(&self, question: BlockedQuery) -> bool {
+        let client = question.client.map(|client| client.to_string());
+        let sender = question.sender.map(|sender| sender.to_string());
+        if sender.as_deref() == Some(SLOW_SENDER) {
             self.wait().await;
         }
-        client == BLOCKED_CLIENT || address == MALLORY
+        client.as_deref() == Some(BLOCKED_CLIENT) || sender.as_deref() == Some(MALLORY)
     }
 
     async fn wait(&self) {
@@ -129,13 +131,15 @@ impl Accounts {
 
 impl Handler for Accounts {
     async fn lookup(&self, key: &[u8], _user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let key = str::from_utf8(key).unwrap();
-        let answer = if let Some(address) = key.strip_prefix(KEY_PREFIX) {
+        let answer = if let Some(address) = key.strip_prefix(KEY_PREFIX.as_bytes()) {
+            let address = str::from_utf8(address).unwrap();
             serde_json::to_vec(&self.account(address).await?)
         } else {
-            let question = key.strip_prefix("shared/blocked/").unwrap();
-            let (client, address) = question.split_once('/').unwrap();
-            serde_json::to_vec(&self.is_blocked(client, address).await)
+            let question = key.strip_prefix(BLOCKED_PREFIX.as_bytes()).unwrap();
+            let blocked = self
+                .is_blocked(BlockedQuery::parse(question).unwrap())
+                .await;
+            serde_json::to_vec(&Blocked { blocked })
         };
         Ok(Some(answer.unwrap()))
     }
