@@ -98,6 +98,8 @@ impl LiveBlockList {
             return Err(Arc::clone(error));
         }
         self.begun.fetch_add(1, SeqCst);
+        // Whoever asks may go away while it is read; then nobody says how it ended.
+        *failed = None;
         let (loaded, observer) = (Arc::clone(&self.loaded), Arc::clone(&self.observer));
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || load_into(&loaded, &path, &observer));
