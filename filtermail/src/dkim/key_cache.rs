@@ -1,21 +1,216 @@
-//! Public keys from DNS.
+//! Public keys from DNS, remembered for as long as DNS says.
+//!
+//! What is remembered is keys that can be used, never their absence: a key that appears in DNS is
+//! seen at once, one that is revoked when its TTL is over. Messages that need the same key at the
+//! same time wait for one lookup. A lookup that fails tells whether asking again may help.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chatmail::Config;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use moka::Expiry;
+use moka::future::Cache;
+use tokio::time::timeout;
 
-/// Asks DNS for keys and remembers them for as long as DNS says. Clones share one memory.
-#[derive(Clone, Debug)]
-pub struct KeyCache;
+use super::{DkimFailure, PublicKey};
+
+/// The longest that a message waits for a key.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest that one server is waited for; with [`ATTEMPTS`] all is over before the deadline.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often the servers are asked again.
+const ATTEMPTS: usize = 2;
+
+/// The longest that a key is remembered, whatever its TTL.
+const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most memory for keys, in octets, as [`Keys::weight`] counts them: some 5000 RSA keys.
+const CAPACITY: u64 = 16 << 20;
+
+/// What a key takes in memory beside its record, about.
+const KEY_OVERHEAD: usize = 2 << 10;
+
+/// The most TXT records of one name that are tried. RFC 6376 section 3.6.2.2 leaves it open what
+/// several mean; who changes keys may publish two for a while.
+const RECORDS_MAX: usize = 3;
+
+/// Asks DNS for keys and remembers them. Clones share one memory.
+#[derive(Clone)]
+pub struct KeyCache {
+    resolver: TokioResolver,
+    keys: Cache<String, Keys>,
+    deadline: Duration,
+}
 
 /// Why there is nobody to ask for keys.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyCacheError {}
+#[error("no DNS servers for DKIM keys: {0}; name some in dns_servers, or mend /etc/resolv.conf")]
+pub struct KeyCacheError(#[from] NetError);
+
+/// The usable keys of one name; at least one.
+#[derive(Clone, Debug)]
+struct Keys {
+    keys: Arc<[PublicKey]>,
+    ttl: Duration,
+}
 
 impl KeyCache {
     /// An empty cache over `dns_servers`, or else the servers of `/etc/resolv.conf`.
     ///
     /// # Errors
     /// There are no such servers.
-    pub fn new(_config: &Config) -> Result<Self, KeyCacheError> {
-        Ok(Self)
+    pub fn new(config: &Config) -> Result<Self, KeyCacheError> {
+        Self::with_deadline(config, DEADLINE)
+    }
+
+    pub(super) fn with_deadline(
+        config: &Config,
+        deadline: Duration,
+    ) -> Result<Self, KeyCacheError> {
+        let servers = &config.dns_servers.0;
+        let mut builder = if servers.is_empty() {
+            TokioResolver::builder_tokio()?
+        } else {
+            let servers = servers.iter().map(|server| {
+                let at_port = |mut connection: ConnectionConfig| {
+                    connection.port = server.port();
+                    connection
+                };
+                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+                NameServerConfig::new(server.ip(), true, connections.map(at_port).into())
+            });
+            let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        };
+        set_options(builder.options_mut());
+        Ok(Self {
+            resolver: builder.build()?,
+            keys: Cache::builder()
+                .max_capacity(CAPACITY)
+                .weigher(|name: &String, keys: &Keys| keys.weight(name))
+                .expire_after(AsDnsSays)
+                .build(),
+            deadline,
+        })
+    }
+
+    /// The usable keys at this name, which is absolute, lower case and without a final dot; at
+    /// least one.
+    ///
+    /// # Errors
+    /// There is none, or DNS does not say.
+    pub(super) async fn keys(&self, name: String) -> Result<Arc<[PublicKey]>, DkimFailure> {
+        let lookup = async {
+            timeout(self.deadline, self.lookup(&name))
+                .await
+                .unwrap_or(Err(DkimFailure::DnsTimeout))
+        };
+        let found = self.keys.try_get_with_by_ref(name.as_str(), lookup).await;
+        found.map(|found| found.keys).map_err(|failure| *failure)
+    }
+
+    async fn lookup(&self, name: &str) -> Result<Keys, DkimFailure> {
+        // With a final dot, so that no search list of the host is tried.
+        let Ok(absolute) = Name::from_ascii(format!("{name}.")) else {
+            return Err(DkimFailure::KeyMissing);
+        };
+        let answer = self.resolver.lookup(absolute, RecordType::TXT).await;
+        let answer = answer.map_err(|error| failure(&error))?;
+        let records = answer.answers();
+        let texts = records.iter().filter_map(|record| match &record.data {
+            RData::TXT(text) => Some(text.txt_data.concat()),
+            _ => None,
+        });
+        let keys = usable_keys(texts)?;
+        // A chain of CNAMEs holds for as long as its shortest link.
+        let ttl = records.iter().map(|record| record.ttl).min().unwrap_or(0);
+        Ok(Keys {
+            keys: keys.into(),
+            ttl: Duration::from_secs(ttl.into()).min(TTL_MAX),
+        })
+    }
+}
+
+impl fmt::Debug for KeyCache {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("KeyCache").finish_non_exhaustive()
+    }
+}
+
+/// Keys last as long as their TTL.
+struct AsDnsSays;
+
+impl Expiry<String, Keys> for AsDnsSays {
+    fn expire_after_create(&self, _: &String, keys: &Keys, _: Instant) -> Option<Duration> {
+        Some(keys.ttl)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &String,
+        keys: &Keys,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(keys.ttl)
+    }
+}
+
+impl Keys {
+    fn weight(&self, name: &str) -> u32 {
+        let keys = self.keys.iter().map(|key| KEY_OVERHEAD + key.size());
+        u32::try_from(name.len() + keys.sum::<usize>()).unwrap_or(u32::MAX)
+    }
+}
+
+fn set_options(options: &mut ResolverOpts) {
+    options.timeout = SERVER_TIMEOUT;
+    options.attempts = ATTEMPTS;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.edns0 = true;
+    // Answers are kept as parsed keys, here.
+    options.cache_size = 0;
+}
+
+/// The keys of the first records that can be used.
+fn usable_keys(records: impl Iterator<Item = Vec<u8>>) -> Result<Vec<PublicKey>, DkimFailure> {
+    let mut keys = Vec::new();
+    let mut why_not = None;
+    for record in records.take(RECORDS_MAX) {
+        match PublicKey::from_record(&record) {
+            Ok(key) => keys.push(key),
+            Err(failure) => why_not = why_not.or(Some(failure)),
+        }
+    }
+    if keys.is_empty() {
+        return Err(why_not.unwrap_or(DkimFailure::KeyMissing));
+    }
+    Ok(keys)
+}
+
+/// Only "no such name" and "no such record" are for good (RFC 6376 section 6.1.2).
+fn failure(error: &NetError) -> DkimFailure {
+    match error {
+        NetError::Dns(DnsError::NoRecordsFound(found))
+            if matches!(
+                found.response_code,
+                ResponseCode::NoError | ResponseCode::NXDomain
+            ) =>
+        {
+            DkimFailure::KeyMissing
+        }
+        NetError::Timeout => DkimFailure::DnsTimeout,
+        _ => DkimFailure::DnsFailure,
     }
 }

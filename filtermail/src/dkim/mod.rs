@@ -2,12 +2,27 @@
 //! our own.
 //!
 //! - [`Verification`]: one incoming message, a push parser; the keys it needs come from a [`KeyCache`]
-//! - [`Signer`] and [`Signing`]: the signature of an outgoing message
+//! - [`Signer`] and [`Signing`]: the signatures of an outgoing message, by each [`PrivateKey`]
+//!
+//! Tag lists are read by viadkim. Hashing, canonicalizing and choosing fields are our own, since
+//! they must be streaming, linear in the message's size and without a way to panic; the
+//! cryptography is aws-lc's, several times as fast.
 
+mod body_hash;
+mod failure;
+mod headers;
 mod key_cache;
+mod private_key;
+mod public_key;
+mod signature;
 mod signer;
+mod signing;
 mod verification;
 
+pub use failure::DkimFailure;
 pub use key_cache::{KeyCache, KeyCacheError};
-pub use signer::{Signer, SignerError, Signing, SigningError};
-pub use verification::{DkimFailure, DkimVerdict, Verification};
+pub use private_key::{PrivateKey, PrivateKeyError};
+pub use public_key::PublicKey;
+pub use signer::{Signer, SignerError};
+pub use signing::{Signing, SigningError};
+pub use verification::{DkimVerdict, Verification};
