@@ -9,6 +9,7 @@ use chatmail::lifecycle::{self, Exit, StopSignals};
 use clap::{Parser, Subcommand};
 use filtermail::check::CheckArgs;
 use filtermail::daemon::Daemon;
+use filtermail::dkim::command::DkimArgs;
 
 /// The milter of a chatmail relay: only end-to-end encrypted mail passes
 #[derive(Parser)]
@@ -29,6 +30,8 @@ enum Command {
     /// Say for stored messages whether they would pass, and which rule they break
     #[command(after_help = CHECK_AFTER_HELP)]
     Check(CheckArgs),
+    /// Make DKIM keys, print their DNS records, ask DNS for them
+    Dkim(DkimArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
     match arguments.command {
         Some(Command::CheckConfig(check)) => check.run(&arguments.config).into(),
         Some(Command::Check(check)) => run_check(&check),
+        Some(Command::Dkim(dkim)) => run_dkim(&arguments.config, &dkim),
         Some(Command::Serve) | None => arguments.config.run("filtermail", run_daemon).into(),
     }
 }
@@ -85,6 +89,26 @@ fn run_check(check: &CheckArgs) -> ExitCode {
         Err(error) => {
             eprintln!("error: cannot write the result: {error}");
             ExitCode::from(2)
+        }
+    }
+}
+
+fn run_dkim(config: &ConfigArgs, dkim: &DkimArgs) -> ExitCode {
+    let (config, warnings) = match Config::load(&config.config) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Configuration.into();
+        }
+    };
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    match dkim.run(&config, &mut std::io::stdout().lock()) {
+        Ok(status) => ExitCode::from(status as u8),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -3,12 +3,14 @@
 //!
 //! - [`Verification`]: one incoming message, a push parser; the keys it needs come from a [`KeyCache`]
 //! - [`Signer`] and [`Signing`]: the signatures of an outgoing message, by each [`PrivateKey`]
+//! - [`command`]: `filtermail dkim`
 //!
 //! Tag lists are read by viadkim. Hashing, canonicalizing and choosing fields are our own, since
 //! they must be streaming, linear in the message's size and without a way to panic; the
 //! cryptography is aws-lc's, several times as fast.
 
 mod body_hash;
+pub mod command;
 mod failure;
 mod headers;
 mod key_cache;

@@ -7,6 +7,7 @@
     reason = "a test program: a failure is a panic, and its modules are its own"
 )]
 
+mod command;
 #[path = "../common/dns.rs"]
 #[allow(dead_code, reason = "each program uses a part of it")]
 mod dns;
