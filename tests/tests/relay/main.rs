@@ -6,6 +6,7 @@
 
 mod accounts;
 mod bad_input;
+mod blocks;
 mod broken_store;
 mod command_line;
 mod delta_chat;
