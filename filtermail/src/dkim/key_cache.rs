@@ -50,7 +50,6 @@ const RECORDS_MAX: usize = 3;
 pub struct KeyCache {
     resolver: TokioResolver,
     keys: Cache<String, Keys>,
-    deadline: Duration,
 }
 
 /// Why there is nobody to ask for keys.
@@ -71,13 +70,10 @@ impl KeyCache {
     /// # Errors
     /// There are no such servers.
     pub fn new(config: &Config) -> Result<Self, KeyCacheError> {
-        Self::with_deadline(config, DEADLINE)
+        Self::with_capacity(config, CAPACITY)
     }
 
-    pub(super) fn with_deadline(
-        config: &Config,
-        deadline: Duration,
-    ) -> Result<Self, KeyCacheError> {
+    fn with_capacity(config: &Config, capacity: u64) -> Result<Self, KeyCacheError> {
         let servers = &config.dns_servers.0;
         let mut builder = if servers.is_empty() {
             TokioResolver::builder_tokio()?
@@ -97,11 +93,10 @@ impl KeyCache {
         Ok(Self {
             resolver: builder.build()?,
             keys: Cache::builder()
-                .max_capacity(CAPACITY)
+                .max_capacity(capacity)
                 .weigher(|name: &String, keys: &Keys| keys.weight(name))
                 .expire_after(AsDnsSays)
                 .build(),
-            deadline,
         })
     }
 
@@ -112,7 +107,7 @@ impl KeyCache {
     /// There is none, or DNS does not say.
     pub(super) async fn keys(&self, name: String) -> Result<Arc<[PublicKey]>, DkimFailure> {
         let lookup = async {
-            timeout(self.deadline, self.lookup(&name))
+            timeout(DEADLINE, self.lookup(&name))
                 .await
                 .unwrap_or(Err(DkimFailure::DnsTimeout))
         };
@@ -212,5 +207,65 @@ fn failure(error: &NetError) -> DkimFailure {
         }
         NetError::Timeout => DkimFailure::DnsTimeout,
         _ => DkimFailure::DnsFailure,
+    }
+}
+
+#[cfg(test)]
+#[path = "../../tests/common/dns.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each program uses a part of it")]
+mod dns;
+
+#[cfg(test)]
+mod tests {
+    use super::dns::{Dns, Say};
+    use super::*;
+    use crate::dkim::PrivateKey;
+    use std::path::Path;
+
+    async fn cache(dns: &Dns, capacity: u64) -> KeyCache {
+        let text = format!(
+            "[params]\nmail_domain = chat.example\n{}\n",
+            dns.config_line()
+        );
+        let (config, _) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
+        KeyCache::with_capacity(&config, capacity).unwrap()
+    }
+
+    #[tokio::test]
+    async fn memory_has_a_limit() {
+        const CAPACITY: u64 = 64 << 10;
+        let dns = Dns::start().await;
+        let cache = cache(&dns, CAPACITY).await;
+        let key = PrivateKey::generate_ed25519().unwrap();
+        for number in 0..200 {
+            let name = format!("key{number}.example");
+            dns.set(&name, Say::txt(&key.record().unwrap()));
+            assert_eq!(cache.keys(name).await.unwrap().len(), 1);
+        }
+        cache.keys.run_pending_tasks().await;
+        assert!(cache.keys.entry_count() > 0);
+        assert!(cache.keys.weighted_size() <= CAPACITY);
+        assert!(cache.keys.entry_count() <= CAPACITY / KEY_OVERHEAD as u64);
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_too_long_for_dns_is_not_asked_for() {
+        let dns = Dns::start().await;
+        let cache = cache(&dns, CAPACITY).await;
+        let name = ["a"; 200].join(".");
+        let missing = cache.keys(name.clone()).await.unwrap_err();
+        assert_eq!(missing, DkimFailure::KeyMissing);
+        assert_eq!(dns.asked(&name), 0);
+    }
+
+    #[tokio::test]
+    async fn a_day_is_the_longest() {
+        let dns = Dns::start().await;
+        let cache = cache(&dns, CAPACITY).await;
+        let record = PrivateKey::generate_ed25519().unwrap().record().unwrap();
+        let year = Say::Txt(365 * 24 * 60 * 60, vec![record.into_bytes()]);
+        dns.set("long.example", year);
+        let keys = cache.lookup("long.example").await.unwrap();
+        assert_eq!(keys.ttl, TTL_MAX);
     }
 }

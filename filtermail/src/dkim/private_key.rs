@@ -193,3 +193,59 @@ fn pem(text: &str, label: &str) -> Option<Vec<u8>> {
     let body: String = body.split_ascii_whitespace().collect();
     STANDARD.decode_to_vec(body).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::digest::{SHA256, digest};
+
+    fn same(key: &PrivateKey, file: &[u8]) {
+        let read = PrivateKey::parse(file).unwrap();
+        assert_eq!(read.record().unwrap(), key.record().unwrap());
+        assert_eq!(read.key_type(), key.key_type());
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for key in [PrivateKey::generate_rsa(), PrivateKey::generate_ed25519()] {
+            let key = key.unwrap();
+            let text = key.to_pem().unwrap();
+            assert!(text.lines().all(|line| line.len() <= 64));
+            same(&key, text.as_bytes());
+            same(&key, text.replace('\n', "\r\n").as_bytes());
+            same(&key, format!("a comment\n{text}and more\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_older_form_of_rsa_keys() {
+        let key = PrivateKey::generate_rsa().unwrap();
+        let der = pem(&key.to_pem().unwrap(), "PRIVATE KEY").unwrap();
+        // In PKCS#8 a key of 2048 bits has 26 octets before the RSAPrivateKey.
+        let inner = STANDARD.encode_to_string(&der[26..]);
+        let (begin, end) = (
+            "-----BEGIN RSA PRIVATE KEY-----",
+            "-----END RSA PRIVATE KEY-----",
+        );
+        same(&key, format!("{begin}\n{inner}\n{end}\n").as_bytes());
+    }
+
+    #[test]
+    fn a_bare_ed25519_key() {
+        let seed = [7; SEED];
+        let key = PrivateKey::parse(&seed).unwrap();
+        assert_eq!(key.key_type(), KeyType::Ed25519);
+        same(
+            &key,
+            format!("{}\n", STANDARD.encode_to_string(seed)).as_bytes(),
+        );
+        let hash = digest(&SHA256, b"");
+        assert_eq!(key.sign(&hash).unwrap().len(), 64);
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        let key = PrivateKey::generate_ed25519().unwrap();
+        assert_eq!(format!("{key:?}"), "PrivateKey(ed25519)");
+    }
+}

@@ -127,11 +127,11 @@ async fn all_that_dns_can_say() {
     let own = PrivateKey::parse(RSA.as_bytes()).unwrap().record().unwrap();
     let octets = |record: &str| record.as_bytes().to_vec();
     for (say, result, status) in [
-        (Say::Code(3), "dkim-key-missing", 1),
-        (Say::txt("v=DKIM1; p="), "dkim-key-revoked", 1),
-        (Say::txt("v=spf1 -all"), "dkim-key-unusable", 1),
-        (Say::txt(&other), "dkim-key-different", 1),
-        (Say::Code(2), "dkim-dns-failure", 2),
+        (Say::Code(3), "key-missing", 1),
+        (Say::txt("v=DKIM1; p="), "key-revoked", 1),
+        (Say::txt("v=spf1 -all"), "key-unusable", 1),
+        (Say::txt(&other), "key-different", 1),
+        (Say::Code(2), "dns-failure", 2),
         (
             Say::Txt(60, vec![octets(&other), octets(&own)]),
             "published",

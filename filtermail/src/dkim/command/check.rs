@@ -79,11 +79,11 @@ impl Finding {
         }
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> String {
         match self {
-            Self::Published => "published",
-            Self::Different => "dkim-key-different",
-            Self::Failure(failure) => failure.name(),
+            Self::Published => "published".to_owned(),
+            Self::Different => "key-different".to_owned(),
+            Self::Failure(failure) => failure.to_string(),
         }
     }
 
@@ -93,9 +93,10 @@ impl Finding {
             Self::Published => "published".to_owned(),
             Self::Different => format!("DNS has another key; {SHOW}"),
             Self::Failure(failure) if failure.is_temporary() => {
-                format!("cannot be known now: {failure}; is dns_servers right?")
+                let why = failure.explanation();
+                format!("cannot be known now: {why}; is dns_servers right?")
             }
-            Self::Failure(failure) => format!("{failure}; {SHOW}"),
+            Self::Failure(failure) => format!("{}; {SHOW}", failure.explanation()),
         }
     }
 
