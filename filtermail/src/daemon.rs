@@ -83,13 +83,14 @@ impl Daemon {
 
         let metrics = Metrics::default();
         let metrics_server = serve_metrics(config, &metrics)?;
+        let submission_rules = outgoing::Policy::new(config, signer.clone(), metrics.clone());
         let incoming_rules = incoming::Policy::new(config, keys, metrics.at(Door::Incoming));
         Ok(Self {
             outgoing,
             incoming,
             bounce,
             metrics_server,
-            submission_rules: Arc::new(outgoing::Policy::new(config, metrics.clone())),
+            submission_rules: Arc::new(submission_rules),
             incoming_rules: Arc::new(incoming_rules),
             bounce_rules: bounce::Policy::new(config, signer),
             metrics,

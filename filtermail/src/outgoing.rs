@@ -4,7 +4,7 @@
 //! the same address, and when it is encrypted or a securejoin request. Cleartext passes only from
 //! `passthrough_senders`, or when each recipient is in `passthrough_recipients`. Whoever sends too
 //! much is told so at `RCPT`; every other refusal comes after the final dot, where clients expect
-//! it, and leaves the SMTP connection usable.
+//! it, and leaves the SMTP connection usable. What passes is signed last, as it will leave.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use chatmail::config::AddressList;
 use chatmail::{Address, Config, Reply};
 
+use crate::dkim::{Signer, Signing, SigningError};
 use crate::gate::{Class, Direction, Gate, Progress, Rule, Verdict};
 use crate::hygiene::{Excess, Hygiene, Mode};
 use crate::metrics::{MessageEnd, Metrics};
@@ -28,12 +29,13 @@ pub struct Policy {
     passthrough_senders: AddressList,
     passthrough_recipients: AddressList,
     headers: Mode,
+    signer: Option<Signer>,
     metrics: Metrics,
 }
 
 impl Policy {
-    /// The policy that the configuration states.
-    pub fn new(config: &Config, metrics: Metrics) -> Self {
+    /// The policy that the configuration states; without a signer mail leaves unsigned.
+    pub fn new(config: &Config, signer: Option<Signer>, metrics: Metrics) -> Self {
         Self {
             limits: RateLimits::new(config),
             passthrough_senders: config.passthrough_senders.clone(),
@@ -43,6 +45,7 @@ impl Policy {
             } else {
                 Mode::Ordinary
             },
+            signer,
             metrics,
         }
     }
@@ -86,8 +89,7 @@ impl Session for Submission {
             self.reported = true;
             tracing::error!("Refusing mail: {problem}");
         }
-        let hygiene = Hygiene::new(self.policy.headers);
-        self.message = Some(Message::new(sender, login, hygiene));
+        self.message = Some(Message::new(sender, login, &self.policy));
     }
 
     async fn recipient(&mut self, recipient: &[u8]) -> Answer {
@@ -102,8 +104,7 @@ impl Session for Submission {
 
     fn header(&mut self, name: &[u8], value: &[u8]) {
         if let Some(message) = &mut self.message {
-            message.hygiene.header(name, value);
-            message.gate.header(name, value);
+            message.header(name, value);
         }
     }
 
@@ -114,8 +115,8 @@ impl Session for Submission {
     }
 
     fn body(&mut self, chunk: &[u8]) {
-        if let Some(message) = self.message.as_mut().filter(|message| !message.decided) {
-            message.decided = message.gate.body(chunk) == Progress::Decided;
+        if let Some(message) = &mut self.message {
+            message.body(chunk);
         }
     }
 
@@ -172,6 +173,7 @@ struct Message {
     gate: Gate,
     decided: bool,
     hygiene: Hygiene,
+    signing: Option<Signing>,
 }
 
 /// The envelope sender, or the beginning of what stands in its place.
@@ -201,10 +203,11 @@ enum Refusal {
     },
     Unencrypted(Rule),
     Excess(Excess),
+    Unsigned(SigningError),
 }
 
 impl Message {
-    fn new(sender: &[u8], login: Result<Address, NoLogin>, hygiene: Hygiene) -> Self {
+    fn new(sender: &[u8], login: Result<Address, NoLogin>, policy: &Policy) -> Self {
         let sender = match Address::try_from(sender) {
             Ok(address) => Sender::Address(address),
             Err(_) => {
@@ -219,7 +222,26 @@ impl Message {
             recipients_take_cleartext: true,
             gate: Gate::new(Direction::Outgoing),
             decided: false,
-            hygiene,
+            hygiene: Hygiene::new(policy.headers),
+            signing: policy.signer.as_ref().map(Signer::begin),
+        }
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        self.hygiene.header(name, value);
+        self.gate.header(name, value);
+        if let Some(signing) = &mut self.signing {
+            signing.header(name, value);
+        }
+    }
+
+    fn body(&mut self, chunk: &[u8]) {
+        if !self.decided {
+            self.decided = self.gate.body(chunk) == Progress::Decided;
+        }
+        // The gate may have decided, but cleartext of some senders passes.
+        if let Some(signing) = &mut self.signing {
+            signing.body(chunk);
         }
     }
 
@@ -250,7 +272,11 @@ impl Message {
             Class::Cleartext(_) if may_send_cleartext => MessageEnd::Passthrough,
             Class::Cleartext(rule) => return Err(Refusal::Unencrypted(rule)),
         };
-        let edits = self.hygiene.edits(&from).map_err(Refusal::Excess)?;
+        let mut edits = self.hygiene.edits(&from).map_err(Refusal::Excess)?;
+        if let Some(signing) = self.signing {
+            let signatures = signing.finish(&edits).map_err(Refusal::Unsigned)?;
+            edits.extend(signatures);
+        }
         Ok(Passed { end, edits })
     }
 }
@@ -288,6 +314,8 @@ impl Refusal {
             }
             | Self::Unencrypted(rule) => rule.to_string(),
             Self::Excess(_) => "too-many-header-fields".to_owned(),
+            Self::Unsigned(SigningError::TooLarge) => "header-too-large".to_owned(),
+            Self::Unsigned(SigningError::Crypto) => "unsigned".to_owned(),
         }
     }
 
@@ -316,6 +344,12 @@ impl Refusal {
                 Reply::new(523, (5, 7, 1), text)
             }
             Self::Excess(_) => Reply::new(554, (5, 6, 0), "Too many header fields"),
+            Self::Unsigned(SigningError::TooLarge) => {
+                Reply::new(554, (5, 6, 0), "Header section too large")
+            }
+            Self::Unsigned(SigningError::Crypto) => {
+                Reply::new(451, (4, 3, 0), "The message cannot be signed now")
+            }
         }
     }
 }

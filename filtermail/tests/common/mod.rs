@@ -35,7 +35,19 @@ pub struct Filter {
 impl Filter {
     /// Starts it; `keys` are lines of chatmail.ini.
     pub async fn start(keys: &str) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), keys)
+    }
+
+    /// Starts it with this DKIM key, in PEM, as `dkim`.
+    pub async fn with_dkim_key(pem: &str, keys: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("dkimkeys");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("dkim.private"), pem).unwrap();
+        Self::start_in(dir, &format!("dkim_selectors = dkim\n{keys}"))
+    }
+
+    fn start_in(dir: tempfile::TempDir, keys: &str) -> Self {
         let at = |name: &str| dir.path().join(name).display().to_string();
         let text = format!(
             "[params]\nmail_domain = chat.example\nfiltermail_listen = unix:{}\n\
