@@ -13,6 +13,7 @@
 //! - [`metrics`] - OpenMetrics over HTTP
 //! - [`policy`] - what the daemons may know of an account
 //! - [`reply`] - SMTP replies as values
+//! - [`smtp`] - SMTP and LMTP as octets
 //! - [`telemetry`] - log lines
 
 pub mod accounts;
@@ -29,6 +30,7 @@ pub mod metrics;
 mod pace;
 pub mod policy;
 pub mod reply;
+pub mod smtp;
 pub mod telemetry;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
