@@ -31,18 +31,20 @@ mod parameters;
 mod path;
 mod reply;
 mod reply_reader;
+mod xtext;
 
 pub use command::{ClientName, Command, CommandError, Greeting};
 pub use data::{DataDecoder, DataEncoder, DataFault, DataProgress};
 pub use extensions::Extensions;
 pub use lines::{LineFault, Lines};
 pub use parameters::{
-    AddressKind, BodyType, MailParameters, Notify, OriginalRecipient, ParameterError,
-    RecipientParameters, Returned, Xtext,
+    BodyType, MailParameters, Notify, OriginalRecipient, ParameterError, RecipientParameters,
+    Returned,
 };
 pub use path::{Path, PathError};
 pub use reply::{write_lines, write_reply};
 pub use reply_reader::{ReplyError, ReplyReader, ServerReply};
+pub use xtext::{AddressKind, Xtext};
 
 /// Which of the two protocols a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What stands behind the path of `MAIL` and `RCPT`.
 
 use super::path::Path;
+use super::xtext::{AddressKind, Xtext};
 
 /// Longest `ENVID` and `ORCPT` in encoded octets (RFC 3461 sections 4.2 and 4.4).
 const ENVELOPE_ID_MAX: usize = 100;
@@ -66,84 +67,6 @@ pub struct OriginalRecipient {
     pub kind: AddressKind,
     /// The address.
     pub address: Xtext,
-}
-
-/// The kind of an address: letters, digits and hyphens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AddressKind(Box<str>);
-
-impl AddressKind {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<&str> for AddressKind {
-    type Error = ParameterError;
-
-    fn try_from(text: &str) -> Result<Self, ParameterError> {
-        let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !text.is_empty() && text.len() <= 40 && text.chars().all(legal) {
-            Ok(Self(text.into()))
-        } else {
-            Err(ParameterError::Value)
-        }
-    }
-}
-
-/// Printable ASCII that is written as `xtext` (RFC 3461 section 4), decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Xtext(Box<str>);
-
-impl Xtext {
-    /// The text, decoded.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn decode(text: &str) -> Result<Self, ParameterError> {
-        let mut decoded = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            let (c, behind) = match c {
-                '+' => hex_octet(rest.get(1..3)).zip(rest.get(3..)),
-                '=' => None,
-                c => rest.get(c.len_utf8()..).map(|behind| (c, behind)),
-            }
-            .ok_or(ParameterError::Value)?;
-            decoded.push(c);
-            rest = behind;
-        }
-        Self::try_from(decoded.as_str())
-    }
-
-    fn encode_to(&self, out: &mut Vec<u8>) {
-        for octet in self.0.bytes() {
-            match octet {
-                b'+' | b'=' | b' ' => out.extend_from_slice(format!("+{octet:02X}").as_bytes()),
-                plain => out.push(plain),
-            }
-        }
-    }
-}
-
-impl TryFrom<&str> for Xtext {
-    type Error = ParameterError;
-
-    fn try_from(text: &str) -> Result<Self, ParameterError> {
-        if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
-            Ok(Self(text.into()))
-        } else {
-            Err(ParameterError::Value)
-        }
-    }
-}
-
-/// Two hexadecimal digits, upper case as the RFC has them.
-fn hex_octet(digits: Option<&str>) -> Option<char> {
-    let digits = digits.filter(|digits| !digits.contains(|c: char| c.is_ascii_lowercase()))?;
-    u8::from_str_radix(digits, 16).ok().map(char::from)
 }
 
 /// What is wrong with a parameter.

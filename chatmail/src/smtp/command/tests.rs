@@ -1,4 +1,5 @@
-use super::super::parameters::{AddressKind, BodyType, Notify, OriginalRecipient, Returned, Xtext};
+use super::super::parameters::{BodyType, Notify, OriginalRecipient, Returned};
+use super::super::xtext::{AddressKind, Xtext};
 use super::*;
 use proptest::prelude::*;
 use rstest::rstest;
