@@ -1,15 +1,17 @@
-//! A connection from Postfix. Events and answers do not depend on the pieces that the stream comes in, and
-//! every answer is a packet that Postfix understands.
+//! A connection from Postfix. Events and answers do not depend on the pieces that the stream comes
+//! in, and every answer is a packet that Postfix understands.
 //!
 //! An input whose first octet is zero is the stream itself. Any other is packets whose lengths are
 //! worked out: a letter, two octets of length and the payload, each; a good negotiation precedes.
 
 #![no_main]
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chatmail::Reply;
 use chatmail_fuzz::pieces::pieces;
+use chatmail_fuzz::ready::ready;
 use filtermail::milter::{Malformed, fuzz::converse};
 use filtermail::session::{Answer, Edit, Outcome, Session};
 use libfuzzer_sys::fuzz_target;
@@ -34,7 +36,7 @@ struct Course {
 
 fn listen(pieces: &[&[u8]]) -> Course {
     let events = Arc::default();
-    let (answers, end) = converse(Recorder(Arc::clone(&events)), pieces);
+    let (answers, end) = ready(converse(Recorder(Arc::clone(&events)), pieces));
     let events = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
     Course {
         events,
@@ -88,6 +90,7 @@ fn assert_are_answers(mut answers: &[u8]) {
 
 #[derive(Debug, PartialEq)]
 enum Event {
+    Connected(Option<IpAddr>),
     Mail(Vec<u8>, Option<Vec<u8>>),
     Recipient(Vec<u8>),
     Header(Vec<u8>, Vec<u8>),
@@ -111,11 +114,15 @@ impl Recorder {
 }
 
 impl Session for Recorder {
+    fn connected(&mut self, client: Option<IpAddr>) {
+        self.note(Event::Connected(client));
+    }
+
     fn mail(&mut self, sender: &[u8], login: Option<&[u8]>) {
         self.note(Event::Mail(sender.to_vec(), login.map(<[u8]>::to_vec)));
     }
 
-    fn recipient(&mut self, recipient: &[u8]) -> Answer {
+    async fn recipient(&mut self, recipient: &[u8]) -> Answer {
         self.note(Event::Recipient(recipient.to_vec()));
         if recipient.len() % 2 == 0 {
             Answer::Continue
@@ -137,23 +144,28 @@ impl Session for Recorder {
         self.note(Event::Body(chunk.to_vec()));
     }
 
-    fn end_of_message(&mut self, queue_id: &str) -> Outcome {
+    async fn end_of_message(&mut self, queue_id: &str) -> Outcome {
         self.note(Event::EndOfMessage(queue_id.to_owned()));
         match queue_id.len() % 3 {
             0 => Outcome::Accept(Vec::new()),
             1 => Outcome::Refuse(Reply::new(451, (4, 3, 0), queue_id.to_owned())),
             _ => {
-                let name = || "Subject".to_owned();
+                let (name, value) = (|| "Subject".to_owned(), || "[...]".to_owned());
                 Outcome::Accept(vec![
+                    Edit::Insert {
+                        name: name(),
+                        value: value(),
+                    },
                     Edit::Replace {
                         name: name(),
                         occurrence: 1,
-                        value: "[...]".to_owned(),
+                        value: value(),
                     },
                     Edit::Delete {
                         name: name(),
                         occurrence: 2,
                     },
+                    Edit::Sender(String::new()),
                 ])
             }
         }

@@ -19,8 +19,9 @@ fuzz_target!(|message: &[u8]| {
         }
     }
     assert_eq!(stored, incoming.class, "the verdict on it as stored");
-    let with_lf = String::from_utf8_lossy(message).replace("\r\n", "\n");
-    assert_eq!(judge_stored(with_lf.as_bytes()), incoming.class, "with LF");
+    // Each CR of a message that passes is part of a CRLF.
+    let with_lf: Vec<u8> = message.iter().copied().filter(|&o| o != b'\r').collect();
+    assert_eq!(judge_stored(&with_lf), incoming.class, "with LF");
 });
 
 fn judge_stored(message: &[u8]) -> Class {

@@ -19,5 +19,6 @@ pub mod message;
 pub mod noise;
 pub mod packets;
 pub mod pieces;
+pub mod ready;
 pub mod recipe;
 pub mod rpgp;

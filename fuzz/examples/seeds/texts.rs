@@ -29,6 +29,9 @@ pub(crate) fn seeds() -> Vec<Seed> {
     for (name, stream) in DICTS {
         add("dict", name, stream.as_bytes());
     }
+    for (name, stream) in SMTP {
+        add("smtp_codec", name, stream.as_bytes());
+    }
     for (name, packets) in milter() {
         add("milter", name, &packets);
     }
@@ -157,6 +160,31 @@ const DICTS: &[(&str, &str)] = &[
          B2\nS2\tk\t\nR2\nC2\n",
     ),
     ("broken", "H9\n"),
+];
+
+const SMTP: &[(&str, &str)] = &[
+    (
+        "message",
+        "EHLO mx.example\r\nMAIL FROM:<a@x.org> SIZE=20 BODY=8BITMIME\r\nRCPT TO:<b@[192.0.2.1]>\r\n\
+         DATA\r\nSubject: x\r\n\r\n..dots\r\n...\r\n.\r\nQUIT\r\n",
+    ),
+    (
+        "reports",
+        "LHLO mx\r\nMAIL FROM:<> RET=HDRS ENVID=a+2Bb SMTPUTF8\r\n\
+         RCPT TO:<\"a>b\\\"\"@x.org> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;a+20b@x.org\r\n\
+         RCPT TO:<postmaster> NOTIFY=NEVER\r\nRSET\r\nNOOP x\r\n",
+    ),
+    (
+        "smuggled",
+        "DATA\r\nSubject: x\r\n\r\nHello\n.\r\nMAIL FROM:<c@x.org>\r\n\r\n.\r\nRSET\r\n",
+    ),
+    ("empty", "DATA\r\n.\r\nDATA\r\n\r\n.\r\n"),
+    (
+        "replies",
+        "220 mx.example ESMTP\r\n250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n\
+         250-8BITMIME\r\n250 DSN\r\n250 2.1.0 Ok\r\n550-5.1.1 No\r\n550 5.1.1 such user\r\n354\r\n",
+    ),
+    ("broken-replies", "250-a\r\n251 b\r\n"),
 ];
 
 /// Letter, length of two octets, payload.
