@@ -114,7 +114,7 @@ impl Refusal {
                 Reply::new(554, (5, 7, 1), text)
             }
             Self::KeyUnavailable(failure) => {
-                let text = format!("DKIM key cannot be looked up now ({failure})");
+                let text = format!("The DKIM key cannot be looked up now ({failure})");
                 Reply::new(451, (4, 7, 5), text)
             }
             Self::HeaderTooLarge => Reply::new(554, (5, 6, 0), "Header section too large"),

@@ -1,0 +1,105 @@
+//! What Postfix itself sends: signed when it is ours, and never refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test program: a failure is a panic, and its modules are its own"
+)]
+
+mod common;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use chatmail::{Config, Domain};
+use common::dns::{Dns, Say};
+use common::{Ending, Filter, Mta};
+use filtermail::dkim::{DkimVerdict, KeyCache, PrivateKey, Verification};
+
+static KEY: LazyLock<String> =
+    LazyLock::new(|| PrivateKey::generate_rsa().unwrap().to_pem().unwrap());
+
+const BODY: &[u8] = b"--b\r\n\r\nNo such user\r\n--b--\r\n";
+
+type Headers = Vec<(&'static str, String)>;
+
+/// As Postfix 3.7 writes it.
+fn report(from: &str) -> Headers {
+    let content_type = "multipart/report; report-type=delivery-status;\n\tboundary=\"b\"";
+    vec![
+        ("Date", "Sat, 01 Jan 2000 00:00:00 +0000 (UTC)".to_owned()),
+        ("From", from.to_owned()),
+        ("Subject", "Undelivered Mail Returned to Sender".to_owned()),
+        ("To", "alice@peer.example".to_owned()),
+        ("Auto-Submitted", "auto-replied".to_owned()),
+        ("MIME-Version", "1.0".to_owned()),
+        ("Content-Type", content_type.to_owned()),
+    ]
+}
+
+async fn send(filter: &Filter, headers: &Headers) -> (Vec<String>, Ending) {
+    let mut mta = Mta::of(&filter.bounce(), "127.0.0.1").await;
+    mta.mail("", None).await;
+    assert_eq!(mta.recipient("alice@peer.example").await, Ending::Pass);
+    mta.headers(headers).await;
+    mta.body(BODY).await
+}
+
+#[tokio::test]
+async fn bounces_of_our_domain_are_signed() {
+    let dns = Dns::start().await;
+    let filter = Filter::with_dkim_key(&KEY, &dns.config_line()).await;
+    let key = PrivateKey::parse(KEY.as_bytes()).unwrap();
+    let record = "dkim._domainkey.chat.example";
+    dns.set(record, Say::txt(&key.record().unwrap()));
+
+    let headers = report("Mail Delivery System <MAILER-DAEMON@chat.example>");
+    let (changes, ending) = send(&filter, &headers).await;
+    assert_eq!(ending, Ending::Pass);
+    let [change] = &changes[..] else {
+        panic!("{changes:?}")
+    };
+    let signature = change.strip_prefix("insert 0 DKIM-Signature:").unwrap();
+
+    let text = format!(
+        "[params]\nmail_domain = peer.example\n{}\n",
+        dns.config_line()
+    );
+    let (config, _) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
+    let keys = KeyCache::new(&config).unwrap();
+    let mut verification = Verification::new();
+    verification.header(b"DKIM-Signature", signature.as_bytes());
+    for (name, value) in &headers {
+        verification.header(name.as_bytes(), format!(" {value}").as_bytes());
+    }
+    let domain: Domain = "chat.example".parse().unwrap();
+    verification.end_of_headers(Some(&domain), &keys);
+    verification.body(BODY);
+    assert_eq!(verification.finish().await, DkimVerdict::Valid);
+}
+
+#[tokio::test]
+async fn what_cannot_be_signed_leaves_all_the_same() {
+    let untouched = (Vec::new(), Ending::Pass);
+    let ours = report("MAILER-DAEMON@chat.example");
+    let without_key = Filter::start("").await;
+    assert_eq!(send(&without_key, &ours).await, untouched);
+
+    let filter = Filter::with_dkim_key(&KEY, "").await;
+    let mut two_authors = ours.clone();
+    two_authors.push(("from", "root@chat.example".to_owned()));
+    let mut endless = ours.clone();
+    endless.extend((0..10_000).map(|_| ("X-Filler", "x".repeat(100))));
+    for headers in [
+        report("MAILER-DAEMON@other.example"),
+        report("nobody"),
+        two_authors,
+        endless,
+        Vec::new(),
+    ] {
+        assert_eq!(send(&filter, &headers).await, untouched);
+    }
+    let (changes, ending) = send(&filter, &ours).await;
+    assert_eq!((changes.len(), ending), (1, Ending::Pass));
+}
