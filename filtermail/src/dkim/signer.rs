@@ -35,7 +35,18 @@ pub enum SignerError {
     /// A selector that cannot be a DNS name.
     #[error("dkim_selectors: `{0}` is no selector; use letters, digits and hyphens")]
     Selector(String),
-    /// A key file that is there and cannot be used.
+    /// A key file that is there and cannot be read.
+    #[error(
+        "cannot read DKIM key {path}: {source}; filtermail's user must own it, with mode 0600",
+        path = path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A key file that cannot be used.
     #[error(
         "DKIM key {path}: {source}; mend it, or move it away and run filtermail dkim generate",
         path = path.display()
@@ -109,6 +120,7 @@ pub(super) fn load_key(config: &Config, selector: &str) -> Result<Option<Private
         Err(PrivateKeyError::Read(error)) if error.kind() == std::io::ErrorKind::NotFound => {
             Ok(None)
         }
+        Err(PrivateKeyError::Read(source)) => Err(SignerError::Unreadable { path, source }),
         Err(source) => Err(SignerError::Key { path, source }),
     }
 }

@@ -221,7 +221,8 @@ fn keys_that_cannot_be_used() {
     keys.write("rsa", &vec![b'x'; 100_000]);
     assert!(Signer::load(&keys.config("rsa")).is_err());
     std::fs::create_dir(keys.dir().join("folder.private")).unwrap();
-    assert!(Signer::load(&keys.config("folder")).is_err());
+    let error = Signer::load(&keys.config("folder")).unwrap_err();
+    assert!(error.to_string().contains("must own it"), "{error}");
     let error = Signer::load(&keys.config("../rsa"))
         .unwrap_err()
         .to_string();
