@@ -1,5 +1,6 @@
 //! The signatures of one outgoing message (RFC 6376 section 5), as classic relays make them.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -91,14 +92,11 @@ impl Signing {
     /// # Errors
     /// The header section is too large, or the cryptographic library fails.
     pub fn finish(self, edits: &[Edit]) -> Result<Vec<Edit>, SigningError> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.finish_at(since_1970.map_or(0, |duration| duration.as_secs()), edits)
-    }
-
-    fn finish_at(self, now: u64, edits: &[Edit]) -> Result<Vec<Edit>, SigningError> {
         if self.headers.too_large() {
             return Err(SigningError::TooLarge);
         }
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since_1970.map_or(0, |duration| duration.as_secs());
         let fields = self.headers.edited(edits);
         let names = signed_names(&fields);
         if names.len() > SIGNED_FIELDS_MAX {
@@ -123,8 +121,8 @@ impl Signing {
     }
 }
 
-impl std::fmt::Debug for Signing {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Signing {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Signing").finish_non_exhaustive()
     }
 }

@@ -4,6 +4,8 @@
 //! `d=`. What can be known without the key is found out first, and a key is asked for only when it
 //! can decide something.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::Digest;
@@ -13,7 +15,7 @@ use tokio::task::JoinHandle;
 use viadkim::signature::{CanonicalizationAlgorithm, DkimSignature};
 
 use super::body_hash::BodyHash;
-use super::headers::{Headers, Selection};
+use super::headers::{Field, Headers, Selection};
 use super::{DkimFailure, KeyCache, PublicKey, signature};
 
 /// The most signatures of a message that are verified, from the top.
@@ -64,7 +66,7 @@ struct Lookup {
     found: Option<Found>,
 }
 
-type Found = Result<std::sync::Arc<[PublicKey]>, DkimFailure>;
+type Found = Result<Arc<[PublicKey]>, DkimFailure>;
 
 /// The body's hash, in the forms that are asked for.
 #[derive(Default)]
@@ -94,24 +96,41 @@ impl Verification {
     /// `author` is the domain of the one mailbox in `From`; without it, or when it is an address
     /// literal, nothing can be signed in its name. Belongs within a tokio runtime.
     pub fn end_of_headers(&mut self, author: Option<&Domain>, keys: &KeyCache) {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = since_1970.map_or(0, |duration| duration.as_secs());
-        self.end_of_headers_at(now, author, keys);
-    }
-
-    fn end_of_headers_at(&mut self, now: u64, author: Option<&Domain>, keys: &KeyCache) {
         let headers = std::mem::take(&mut self.headers);
         self.too_large = headers.too_large();
         let Some(author) = author.filter(|author| author.ip().is_none()) else {
             return;
         };
+        let signatures = self.signatures(&headers, author);
+        if signatures.is_empty() {
+            return;
+        }
+        let selection = Selection::new(headers.fields());
+        for (field, signature) in signatures {
+            let Some(lookup) = self.look_up(&signature, keys) else {
+                continue;
+            };
+            self.bodies.want(signature.canonicalization.body);
+            self.candidates.push(Candidate {
+                data_hash: signature::data_hash(&signature, field, &selection),
+                signature,
+                lookup,
+            });
+        }
+    }
+
+    /// The author's signatures that body and key can still prove, with their fields.
+    fn signatures<'h>(
+        &mut self,
+        headers: &'h Headers,
+        author: &Domain,
+    ) -> Vec<(&'h Field<'h>, DkimSignature)> {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since_1970.map_or(0, |duration| duration.as_secs());
         let froms = headers.fields().iter().filter(|field| field.is("From"));
         let froms = froms.count();
-        let mut selection = None;
+        let mut signatures = Vec::new();
         for field in headers.fields() {
-            if self.candidates.len() == SIGNATURES_MAX {
-                break;
-            }
             let Some(read) = signature::of_domain(field, author) else {
                 continue;
             };
@@ -119,24 +138,15 @@ impl Verification {
                 signature::check(&signature, froms, now)?;
                 Ok(signature)
             });
-            let signature = match checked {
-                Ok(signature) => signature,
-                Err(failure) => {
-                    self.failure = self.failure.or(Some(failure));
-                    continue;
-                }
-            };
-            let Some(lookup) = self.look_up(&signature, keys) else {
-                continue;
-            };
-            let selection = selection.get_or_insert_with(|| Selection::new(headers.fields()));
-            self.bodies.want(signature.canonicalization.body);
-            self.candidates.push(Candidate {
-                data_hash: signature::data_hash(&signature, field, selection),
-                signature,
-                lookup,
-            });
+            match checked {
+                Ok(signature) => signatures.push((field, signature)),
+                Err(failure) => self.failure = self.failure.or(Some(failure)),
+            }
+            if signatures.len() == SIGNATURES_MAX {
+                break;
+            }
         }
+        signatures
     }
 
     /// Begins to look up a signature's key, or finds the lookup that does; `None` when that would
@@ -219,8 +229,8 @@ impl Verification {
     }
 }
 
-impl std::fmt::Debug for Verification {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Verification {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = out.debug_struct("Verification");
         shown.field("candidates", &self.candidates.len());
         shown.finish_non_exhaustive()
