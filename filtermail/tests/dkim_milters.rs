@@ -9,15 +9,12 @@
 )]
 
 mod common;
-#[path = "common/dns.rs"]
-#[allow(dead_code, reason = "each program uses a part of it")]
-mod dns;
 
 use std::sync::LazyLock;
 
+use common::dns::{Dns, Say};
 use common::doveauth::OPEN;
 use common::{ALICE, BOB, Doveauth, Ending, Filter, Mta, encrypted_body, encrypted_headers};
-use dns::{Dns, Say};
 use filtermail::dkim::PrivateKey;
 
 /// A key, its record, and where that is published.

@@ -166,19 +166,6 @@ async fn a_key_that_is_revoked_or_missing_is_final() {
 }
 
 #[tokio::test]
-async fn while_dns_fails_mail_waits() {
-    let fixture = Fixture::start().await;
-    fixture.dns.set(RECORD, Say::Code(2));
-    let body = encrypted_body(1000);
-    let headers = signed("peer.example", encrypted_headers(CAROL), &body);
-    let (changes, ending) = fixture.submit(CAROL, BOB, &headers, &body).await;
-    let text = "451 4.7.5 The DKIM key cannot be looked up now (dns-failure)";
-    assert_eq!((changes, ending), refused(text));
-    fixture.publish();
-    assert_eq!(fixture.submit(CAROL, BOB, &headers, &body).await, passes());
-}
-
-#[tokio::test]
 async fn cleartext_and_delivery_reports_must_be_signed_too() {
     let fixture = Fixture::start().await;
     let missing = refused("554 5.7.1 No DKIM signature found");
