@@ -17,7 +17,7 @@ use crate::gate::{Class, Direction, Gate, Progress, Rule, Verdict};
 use crate::hygiene::{Excess, Hygiene, Mode};
 use crate::metrics::{MessageEnd, Metrics};
 use crate::rate_limit::{Limit, RateLimits};
-use crate::session::{Answer, Edit, Outcome, Session};
+use crate::session::{Answer, Edit, Outcome, Session, out_of_order};
 
 /// The most octets of a client's text that a reply repeats.
 const QUOTED_MAX: usize = 320;
@@ -360,11 +360,6 @@ fn no_login() -> Reply {
 
 fn too_much(login: &Address) -> Reply {
     Reply::new(450, (4, 7, 1), format!("Too much mail from <{login}>"))
-}
-
-/// Postfix never does this; whoever does gets an answer all the same.
-fn out_of_order() -> Reply {
-    Reply::new(503, (5, 5, 1), "MAIL comes first")
 }
 
 /// The texts are what operators' mtail programs count; no addresses in them.

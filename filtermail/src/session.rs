@@ -97,3 +97,9 @@ pub enum Edit {
     /// `<>`.
     Sender(String),
 }
+
+/// The reply to steps that come without [`mail`](Session::mail) before them. Postfix never does this;
+/// whoever does gets an answer all the same.
+pub fn out_of_order() -> Reply {
+    Reply::new(503, (5, 5, 1), "MAIL comes first")
+}

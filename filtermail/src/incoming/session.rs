@@ -3,11 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use chatmail::Reply;
-
 use super::{Message, Passed, Policy, Refusal};
 use crate::metrics::MessageEnd;
-use crate::session::{Answer, Outcome, Session};
+use crate::session::{Answer, Outcome, Session, out_of_order};
 
 /// One SMTP connection on port 25.
 #[derive(Debug)]
@@ -80,11 +78,6 @@ impl Session for Incoming {
     fn abort(&mut self) {
         self.message = None;
     }
-}
-
-/// Postfix never does this; whoever does gets an answer all the same.
-fn out_of_order() -> Reply {
-    Reply::new(503, (5, 5, 1), "MAIL comes first")
 }
 
 /// The texts are what operators' mtail programs count; no addresses in them.
