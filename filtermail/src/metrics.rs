@@ -152,3 +152,32 @@ struct MessageLabels {
 struct RateLimitLabels {
     limit: &'static str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_door_counts_for_itself() {
+        let metrics = Metrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let incoming = metrics.at(Door::Incoming);
+        metrics.message(MessageEnd::Encrypted, String::new());
+        incoming.message(MessageEnd::Refused, "dkim-missing".to_owned());
+        incoming.message(MessageEnd::Refused, "dkim-missing".to_owned());
+        incoming.recipient_refused("unknown");
+        incoming.sessions().inc();
+
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "messages_total{direction=\"outgoing\",verdict=\"encrypted\",rule=\"\"} 1",
+            "messages_total{direction=\"incoming\",verdict=\"refused\",rule=\"dkim-missing\"} 2",
+            "recipients_refused_total{reason=\"unknown\"} 1",
+            "sessions{direction=\"incoming\"} 1",
+        ] {
+            assert!(text.contains(&format!("filtermail_{line}\n")), "{text}");
+        }
+    }
+}
