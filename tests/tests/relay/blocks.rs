@@ -6,7 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 use chatmail::Address;
-use testbed::client::{Envelope, Security, SmtpClient, TlsVersion};
+use testbed::client::{Envelope, SmtpClient};
+use testbed::foreign;
 use testbed::mail::{self, Message};
 use testbed::{Target, TestRelay, binaries};
 
@@ -27,13 +28,6 @@ fn blocks(target: &Target, arguments: &[&str]) -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "blocks {arguments:?}: {said}");
     Ok(())
-}
-
-/// Connects as another relay does.
-async fn from_outside(target: &Target) -> anyhow::Result<SmtpClient> {
-    let mut client = SmtpClient::connect(&target.mx, Security::StartTls(TlsVersion::Any)).await?;
-    client.hello().await?;
-    Ok(client)
 }
 
 /// The replies to `RCPT` for mail of this sender, which is then given up.
@@ -78,7 +72,7 @@ async fn who_is_on_the_list_is_refused_at_rcpt_until_the_entry_is_removed() -> a
     bob.inbox(target).await?;
     let tagged: Address = bob.address.to_string().replacen('@', "+tag@", 1).parse()?;
     let recipients = [&bob.address, &tagged];
-    let mut client = from_outside(target).await?;
+    let mut client = foreign::connect(target).await?;
     for (entry, sender, other) in [
         (
             "mallory@spam.example",
@@ -124,7 +118,7 @@ async fn mail_arrives_once_its_sender_is_off_the_list() -> anyhow::Result<()> {
     let target = &relay.target;
     let bob = Person::new(target)?;
     let mut inbox = bob.inbox(target).await?;
-    let mut client = from_outside(target).await?;
+    let mut client = foreign::connect(target).await?;
     let (mallory, message) = from_literal("mallory", &bob)?;
     let envelope = Envelope::new(&mallory, &bob.address);
     let name = mallory.to_string();
@@ -167,7 +161,7 @@ async fn a_blocked_account_gets_no_mail_and_logs_in_as_before() -> anyhow::Resul
     let target = &relay.target;
     let bob = Person::new(target)?;
     let mut inbox = bob.inbox(target).await?;
-    let mut client = from_outside(target).await?;
+    let mut client = foreign::connect(target).await?;
     let (alice, message) = from_literal("alice", &bob)?;
     let envelope = Envelope::new(&alice, &bob.address);
     let address = bob.address.to_string();
@@ -192,7 +186,7 @@ async fn a_broken_list_makes_mail_wait_and_nothing_else() -> anyhow::Result<()> 
     let target = &relay.target;
     let bob = Person::new(target)?;
     let mut inbox = bob.inbox(target).await?;
-    let mut client = from_outside(target).await?;
+    let mut client = foreign::connect(target).await?;
     let (alice, message) = from_literal("alice", &bob)?;
     let envelope = Envelope::new(&alice, &bob.address);
     blocks(target, &["add", "spam.example"])?;
