@@ -137,6 +137,27 @@ impl KeyCache {
     }
 }
 
+#[cfg(fuzzing)]
+impl KeyCache {
+    /// A cache that holds this key at this name, and no DNS behind it.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub async fn holding(name: &str, key: PublicKey) -> Result<Self, KeyCacheError> {
+        let nowhere = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+        let runtime = TokioRuntimeProvider::default();
+        let cache = Self {
+            resolver: TokioResolver::builder_with_config(nowhere, runtime).build()?,
+            keys: Cache::builder().expire_after(AsDnsSays).build(),
+            deadline: DEADLINE,
+        };
+        let keys = Arc::new([key]);
+        let ttl = TTL_MAX;
+        cache.keys.insert(name.to_owned(), Keys { keys, ttl }).await;
+        Ok(cache)
+    }
+}
+
 impl fmt::Debug for KeyCache {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("KeyCache").finish_non_exhaustive()
