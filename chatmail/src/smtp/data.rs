@@ -134,12 +134,13 @@ impl DataDecoder {
         if self.fault.is_some() {
             return;
         }
-        match self.room.checked_sub(text.len() as u64) {
-            Some(room) => {
-                self.room = room;
-                message.extend_from_slice(text);
-            }
-            None => self.fail(DataFault::TooLarge),
+        // What fits is passed on, so that it does not matter how the octets came.
+        let room = usize::try_from(self.room).unwrap_or(usize::MAX);
+        let (fits, too_much) = text.split_at(text.len().min(room));
+        message.extend_from_slice(fits);
+        self.room -= fits.len() as u64;
+        if !too_much.is_empty() {
+            self.fail(DataFault::TooLarge);
         }
     }
 
