@@ -121,7 +121,8 @@ fn run_daemon(config: &Config) -> Exit {
 }
 
 /// One thread serves all connections: Postfix spends several times the processor time on a message
-/// (a 5 MB one takes us 7 ms), so one is enough, and nothing travels between processors.
+/// (a 5 MB one takes us 7 ms, a signature 0.3 ms), so one is enough, and nothing travels between
+/// processors.
 fn serve(config: &Config) -> anyhow::Result<Exit> {
     lifecycle::raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_current_thread()
