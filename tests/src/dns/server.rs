@@ -75,12 +75,12 @@ impl DnsServer {
         self.zone.set(domain, TTL, &[Data::A(ip)])
     }
 
-    /// Adds a text.
+    /// Adds a TXT record as a line of a zone file.
     ///
     /// # Errors
-    /// It is more than a record can hold, or the name is none.
-    pub fn add_text(&mut self, name: &str, text: &str) -> anyhow::Result<()> {
-        self.zone.set(name, TTL, &[Data::txt(text)])
+    /// As [`Zone::set_line`].
+    pub fn add_line(&mut self, line: &str) -> anyhow::Result<()> {
+        self.zone.set_line(line)
     }
 
     /// Makes the server's folder and writes its configuration.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 
 /// A name whose TXT record counts the changes.
@@ -116,6 +116,23 @@ impl Zone {
         Ok(())
     }
 
+    /// Adds a TXT record that is written as a line of a zone file, without escapes:
+    /// `name. seconds IN TXT "string" "string"`.
+    ///
+    /// # Errors
+    /// The line is another one.
+    pub fn set_line(&mut self, line: &str) -> anyhow::Result<()> {
+        let parsed = || {
+            let (head, strings) = line.trim_end().split_once(" IN TXT ")?;
+            let (name, ttl) = head.split_once(". ")?;
+            let strings = strings.strip_prefix('"')?.strip_suffix('"')?;
+            let strings = strings.split("\" \"").map(str::to_owned).collect();
+            Some((name, ttl.parse().ok()?, Data::Txt(strings)))
+        };
+        let (name, ttl, data) = parsed().with_context(|| format!("no TXT record: {line}"))?;
+        self.set(name, ttl, &[data])
+    }
+
     /// Removes all records of a name.
     pub fn remove(&mut self, name: &str) {
         self.records.remove(&name.to_ascii_lowercase());
@@ -224,6 +241,22 @@ mod tests {
         );
         zone.remove("a.TEST");
         assert_eq!(zone.records().unwrap().lines().count(), 3);
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_is_written() {
+        let line = "a._domainkey.x.test. 3600 IN TXT \"v=DKIM1; p=AB\" \"CD\"";
+        let mut zone = Zone::default();
+        zone.set_line(&format!("{line}\n")).unwrap();
+        assert_eq!(zone.records().unwrap().lines().nth(3), Some(line));
+        for other in [
+            "",
+            "a. IN TXT \"x\"",
+            "a. 1 IN A 127.0.0.1",
+            "a. 1 IN TXT x",
+        ] {
+            assert!(zone.set_line(other).is_err(), "{other}");
+        }
     }
 
     #[test]

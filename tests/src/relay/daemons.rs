@@ -5,9 +5,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use chatmail::config::Listen;
 use nix::unistd::chown;
 
@@ -29,13 +30,54 @@ pub(super) fn of(variant: Variant) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// Writes `chatmail.ini`.
+/// Writes `chatmail.ini` and makes the keys that mail is signed with.
 ///
 /// # Errors
-/// The file cannot be written.
+/// A file cannot be written, or filtermail is not built or makes no key.
 pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     fs::write(relay.layout.chatmail_ini(), &relay.chatmail_ini)?;
+    if signs(relay) {
+        for selector in &relay.config.dkim_selectors.0 {
+            dkim(relay, &["generate", "--selector", selector])?;
+        }
+    }
     Ok(())
+}
+
+/// What the DNS must say of the keys: lines of a zone file.
+///
+/// # Errors
+/// filtermail does not tell.
+pub(super) fn dkim_records(relay: &Relay) -> anyhow::Result<String> {
+    if signs(relay) {
+        dkim(relay, &["show-record"])
+    } else {
+        Ok(String::new())
+    }
+}
+
+/// A relay that is known by its address has no DNS to put a key into.
+fn signs(relay: &Relay) -> bool {
+    relay.options.variant == Variant::Full && relay.config.mail_domain.ip().is_none()
+}
+
+/// Runs `filtermail dkim` as an operator would, and gives what it prints.
+fn dkim(relay: &Relay, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(binaries::release("filtermail")?)
+        .arg("--config")
+        .arg(relay.layout.chatmail_ini())
+        .arg("dkim")
+        .args(arguments)
+        .output()
+        .context("running filtermail")?;
+    ensure!(
+        output.status.success(),
+        "`filtermail dkim {}` failed ({}): {}",
+        arguments.join(" "),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// The daemons, which come back when they die as they would under systemd.

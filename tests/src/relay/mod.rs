@@ -67,16 +67,19 @@ impl Relay {
         })
     }
 
-    /// Tells the DNS what the others need to know of this relay. One that is known by its address
-    /// needs no DNS.
+    /// Tells the DNS what the others need to know of this relay, which was configured. One that is
+    /// known by its address needs no DNS.
     ///
     /// # Errors
-    /// Its domain is no name for the testbed's DNS.
+    /// Its domain is no name for the testbed's DNS, or filtermail does not tell its keys.
     pub fn publish(&self, dns: &mut DnsServer) -> anyhow::Result<()> {
-        match self.config.mail_domain.ip() {
-            Some(_) => Ok(()),
-            None => dns.add_relay(&self.domain(), self.address.ip()),
+        if self.config.mail_domain.ip().is_some() {
+            return Ok(());
         }
+        for record in daemons::dkim_records(self)?.lines() {
+            dns.add_line(record)?;
+        }
+        dns.add_relay(&self.domain(), self.address.ip())
     }
 
     /// Makes the relay's folders and writes its configuration.

@@ -142,6 +142,7 @@ fn write_old(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
     let layout = &relay.layout;
+    let config = &relay.config;
     let literal = relay.config.mail_domain.ip();
     let host_name = match literal {
         // A host name must be one; brackets are for addresses.
@@ -194,6 +195,14 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
         ),
         ("forbid_bare_newline", forbid_bare_newline()?),
         ("submission_milter", submission_milter(relay)?),
+        (
+            "mx_milter",
+            filtermail(relay, &config.filtermail_incoming_listen)?,
+        ),
+        (
+            "bounce_milter",
+            filtermail(relay, &config.filtermail_bounce_listen)?,
+        ),
     ])
 }
 
@@ -203,6 +212,14 @@ fn submission_milter(relay: &Relay) -> anyhow::Result<String> {
         Variant::Plain => Ok(String::new()),
         Variant::Full | Variant::NullMilter => milter(relay, &relay.config.filtermail_listen),
         Variant::OpenDkim => milter(relay, &Listen::Unix(opendkim::socket(relay))),
+    }
+}
+
+/// One of filtermail's milters, where it runs.
+fn filtermail(relay: &Relay, listen: &Listen) -> anyhow::Result<String> {
+    match relay.options.variant {
+        Variant::Full => milter(relay, listen),
+        Variant::Plain | Variant::NullMilter | Variant::OpenDkim => Ok(String::new()),
     }
 }
 
