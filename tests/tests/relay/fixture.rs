@@ -8,6 +8,7 @@ use chatmail::{Address, Config};
 use testbed::client::imap::Fetched;
 use testbed::client::smtp::Transaction;
 use testbed::client::{ClientError, Envelope, ImapClient, ImapError, Security, SmtpClient};
+use testbed::foreign::{self, ForeignDomain};
 use testbed::mail::{self, Message};
 use testbed::{DomainKind, RelayOptions, Target, TestRelay};
 
@@ -162,6 +163,64 @@ impl Correspondents {
         let last = arrived.last().context("an empty inbox")?;
         ensure!(last.message.ends_with(&message.body), "another message");
         Ok(())
+    }
+}
+
+/// Somebody at a domain without a relay, whose mail server we play at port 25, and somebody with an
+/// account, at the inbox.
+pub(crate) struct Outsider {
+    pub(crate) domain: ForeignDomain,
+    pub(crate) address: Address,
+    pub(crate) smtp: SmtpClient,
+    pub(crate) bob: Person,
+    pub(crate) inbox: ImapClient,
+}
+
+impl Outsider {
+    pub(crate) async fn new(relay: &TestRelay) -> anyhow::Result<Self> {
+        let domain = ForeignDomain::new(relay.dns()?, &format!("{}.test", random_name(9)))?;
+        let address = format!("carol@{}", domain.name()).parse()?;
+        let bob = Person::new(&relay.target)?;
+        let inbox = bob.inbox(&relay.target).await?;
+        let smtp = foreign::connect(&relay.target).await?;
+        Ok(Self {
+            domain,
+            address,
+            smtp,
+            bob,
+            inbox,
+        })
+    }
+
+    /// A short encrypted message that nobody has signed.
+    pub(crate) fn writes(&self) -> anyhow::Result<Message> {
+        mail::encrypted(&self.address, &self.bob.address, 3000)
+    }
+
+    /// Sends a message as it is.
+    pub(crate) async fn send(&mut self, message: &Message) -> anyhow::Result<Transaction> {
+        let envelope = Envelope::new(&self.address, &self.bob.address);
+        Ok(send(&mut self.smtp, &envelope, message).await?)
+    }
+
+    /// Sends a short encrypted message with a signature.
+    pub(crate) async fn send_signed(&mut self) -> anyhow::Result<Transaction> {
+        let message = self.domain.sign(&self.writes()?)?;
+        self.send(&message).await
+    }
+
+    /// Sends what must be accepted and arrive after `before` others, and gives what arrived last.
+    pub(crate) async fn delivers(
+        &mut self,
+        message: &Message,
+        before: usize,
+    ) -> anyhow::Result<Vec<u8>> {
+        accepted(&self.send(message).await?)?;
+        let arrived = messages(&mut self.inbox, before + 1).await?;
+        ensure!(arrived.len() == before + 1, "{} messages", arrived.len());
+        let last = arrived.last().context("an empty inbox")?;
+        ensure!(last.message.ends_with(&message.body), "another message");
+        Ok(last.message.to_vec())
     }
 }
 
