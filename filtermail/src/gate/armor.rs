@@ -98,7 +98,9 @@ impl Armor {
         ];
         self.headers += line.len();
         let known = KNOWN.iter().any(|name| line.starts_with(name));
-        if self.direction == Direction::Outgoing || !known || self.headers > HEADERS_MAX {
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        let text = str::from_utf8(line).is_ok_and(|text| !text.contains(breaks));
+        if self.direction == Direction::Outgoing || !known || !text || self.headers > HEADERS_MAX {
             return Err(Rule::ArmorHeader);
         }
         Ok(())

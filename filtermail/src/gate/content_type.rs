@@ -13,6 +13,8 @@ pub(crate) struct ContentType {
     /// Of a `multipart/report` (RFC 6522 section 3), lower case.
     pub(crate) report_type: Option<String>,
     boundary: Option<String>,
+    /// Lower case.
+    charset: Option<String>,
 }
 
 impl ContentType {
@@ -42,6 +44,7 @@ impl ContentType {
             protocol: None,
             report_type: None,
             boundary: None,
+            charset: None,
         };
         let mut names: Vec<String> = Vec::new();
         while !rest.trim().is_empty() {
@@ -54,15 +57,27 @@ impl ContentType {
                 "boundary" => parsed.boundary = Some(value.to_owned()),
                 "protocol" => parsed.protocol = Some(value.to_ascii_lowercase()),
                 "report-type" => parsed.report_type = Some(value.to_ascii_lowercase()),
+                "charset" => parsed.charset = Some(value.to_ascii_lowercase()),
                 _ => {}
             }
             names.push(name);
+        }
+        if boundaries(text) > 1 {
+            return Err(Rule::ContentTypeParameterRepeated);
         }
         Ok(parsed)
     }
 
     pub(crate) fn is(&self, media: &str) -> bool {
         self.media == media
+    }
+
+    /// Fails when the charset is one in which the ASCII text that the gate sees reads otherwise.
+    pub(super) fn require_ascii(&self) -> Result<(), Rule> {
+        match self.charset.as_deref() {
+            Some(charset) if !reads_as_ascii(charset) => Err(Rule::Charset),
+            _ => Ok(()),
+        }
     }
 
     /// The boundary, if it is one (RFC 2046 section 5.1.1).
@@ -80,6 +95,42 @@ impl ContentType {
             Err(Rule::BoundarySyntax)
         }
     }
+}
+
+/// Whether ASCII octets mean ASCII characters in a charset (its name in lower case). UTF-7, UTF-16,
+/// EBCDIC and charsets with escape sequences are not among these, nor is one that nobody knows.
+pub(super) fn reads_as_ascii(charset: &str) -> bool {
+    const KNOWN: [&str; 14] = [
+        "us-ascii",
+        "ascii",
+        "utf-8",
+        "utf8",
+        "koi8-r",
+        "koi8-u",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+        "euc-jp",
+        "euc-kr",
+        "shift_jis",
+        "tis-620",
+    ];
+    const FAMILIES: [&str; 2] = ["iso-8859-", "windows-125"];
+    let numbered = |family: &str| {
+        let number = charset.strip_prefix(family);
+        number.is_some_and(|n| (1..=2).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    KNOWN.contains(&charset) || FAMILIES.iter().any(|family| numbered(family))
+}
+
+/// How often a program that searches for `boundary=` without regard to quotes finds it.
+fn boundaries(text: &str) -> usize {
+    let lower = text.to_ascii_lowercase();
+    let behind = lower.split("boundary").skip(1);
+    behind
+        .filter(|behind| behind.trim_start().starts_with(['=', '*']))
+        .count()
 }
 
 /// Takes one `name=value` and the `;` behind it.

@@ -1,6 +1,7 @@
 //! The From header: exactly one mailbox (RFC 5322 section 3.4).
 
 use super::Rule;
+use super::display_name::check_display_name;
 use super::header::VALUE_MAX;
 use chatmail::Address;
 
@@ -8,9 +9,9 @@ use chatmail::Address;
 /// `Display Name <local@domain>`.
 ///
 /// The display name may be missing, or any sequence of atoms, dots, encoded words (RFC 2047),
-/// UTF-8 (RFC 6532) and quoted strings. Refused are comments, groups, routes, several mailboxes,
-/// quoted local parts, encoded words inside the address, and whatever else makes two parsers
-/// find two different addresses.
+/// UTF-8 (RFC 6532) and quoted strings, as long as no other address can be read out of it. Refused
+/// are comments, groups, routes, several mailboxes, quoted local parts, encoded words inside the
+/// address, and whatever else makes two parsers find two different addresses.
 ///
 /// # Errors
 /// One of the `From…` rules; [`Rule::HeaderTooLong`] above 2048 octets.
@@ -27,11 +28,15 @@ pub fn parse_from(value: &[u8]) -> Result<Address, Rule> {
     let Some(open) = end_of_phrase(text)? else {
         return parse_address(text);
     };
-    let (_, angle) = text.split_at(open);
+    let (phrase, angle) = text.split_at(open);
     let inner = angle.strip_prefix('<').unwrap_or(angle);
     let (address, behind) = inner.split_once('>').ok_or(Rule::FromSyntax)?;
     match behind.trim_start().chars().next() {
-        None => parse_address(address),
+        None => {
+            let address = parse_address(address)?;
+            check_display_name(phrase, &address)?;
+            Ok(address)
+        }
         Some(',') => Err(Rule::FromSeveral),
         Some('(') => Err(Rule::FromComment),
         Some(';') => Err(Rule::FromGroup),
@@ -127,7 +132,12 @@ mod tests {
     #[case(b"alice@example.org")]
     #[case(b" Alice <Alice@Example.Org> ")]
     #[case(b"\"Alice\" <alice@example.org>")]
-    #[case(b"\"Smith, Alice (home) <x@y>\" <alice@example.org>")]
+    #[case(b"\"Smith, Alice (home)\" <alice@example.org>")]
+    #[case(b"\"alice@example.org\" <alice@example.org>")]
+    #[case(b"\"'Alice@Example.org'\" <alice@example.org>")]
+    #[case(b"=?utf-8?q?alice=40example=2Eorg?= <alice@example.org>")]
+    #[case(b"=?iso-2022-jp?b?GyRCQDxAPBsoQg==?= <alice@example.org>")]
+    #[case(b"=?ISO-8859-1*fr?Q?Alice_=C9?= <alice@example.org>")]
     #[case(b"\"Alice \\\"the\\\" Smith\" <alice@example.org>")]
     #[case(b"Alice B. Smith\r\n <alice@example.org>")]
     #[case(b"=?utf-8?q?Al=C3=ADce?= =?utf-8?b?w6k=?=\n\t<alice@example.org>")]
@@ -153,6 +163,10 @@ mod tests {
     #[case(b"<a@x.org> b", Rule::FromSyntax)]
     #[case(b"<a@x.org> <b@x.org>", Rule::FromSyntax)]
     #[case(b"\"Alice <a@x.org>", Rule::FromSyntax)]
+    #[case(b"\"Smith (home) <x@y>\" <a@x.org>", Rule::FromSyntax)]
+    #[case(b"\"b@x.org\" <a@x.org>", Rule::FromSyntax)]
+    #[case(b"=?utf-8?q?b=40x=2Eorg?= <a@x.org>", Rule::FromSyntax)]
+    #[case(b"=?utf-16?b?AGEAbA==?= <a@x.org>", Rule::FromSyntax)]
     #[case(b"\"a\\\" <b@x.org>, \" <a@x.org>", Rule::FromSyntax)]
     #[case(b"Ali\\ce <a@x.org>", Rule::FromSyntax)]
     #[case(b"[Alice] <a@x.org>", Rule::FromSyntax)]

@@ -7,12 +7,23 @@
 use super::Rule;
 use super::content_type::ContentType;
 use super::from::parse_from;
+use super::lines::LINE_MAX;
 use chatmail::Address;
 
 /// Longest value in octets of a field that decides.
 pub(super) const VALUE_MAX: usize = 2048;
-/// Octets in the header section of a part.
-const PART_HEADERS_MAX: usize = 2048;
+/// Octets in the header section of a part. Real ones take about 200: names and descriptions, not
+/// letters.
+const PART_HEADERS_MAX: usize = 512;
+
+/// The fields of a message that decide.
+const DECISIVE: [&str; 5] = [
+    "From",
+    "Content-Type",
+    "Secure-Join",
+    "Content-Transfer-Encoding",
+    "MIME-Version",
+];
 
 /// What the header section of the message says.
 #[derive(Debug, Default)]
@@ -29,6 +40,9 @@ impl MessageHeaders {
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Rule> {
         check_field_syntax(name, value)?;
         let of = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        if DECISIVE.iter().any(|wanted| of(wanted)) {
+            check_line_lengths(name, value)?;
+        }
         if of("From") {
             self.from.set(|| parse_from(value));
         } else if of("Content-Type") {
@@ -73,6 +87,7 @@ impl MessageHeaders {
             {
                 return Err(Rule::Protocol);
             }
+            content_type.require_ascii()?;
             return Ok(Shape {
                 kind: Kind::Encrypted,
                 boundary: content_type.boundary()?,
@@ -86,6 +101,7 @@ impl MessageHeaders {
         if !content_type.is("multipart/mixed") {
             return Err(Rule::SecureJoinType);
         }
+        content_type.require_ascii()?;
         Ok(Shape {
             kind: Kind::Securejoin(step),
             boundary: content_type.boundary()?,
@@ -185,6 +201,7 @@ impl PartHeaders {
         if !content_type.is(wanted) {
             return Err(Rule::PartType);
         }
+        content_type.require_ascii()?;
         match self
             .transfer_encoding
             .get(Rule::PartHeaderRepeated)?
@@ -275,6 +292,12 @@ fn check_field_syntax(name: &[u8], value: &[u8]) -> Result<(), Rule> {
     {
         return Err(Rule::HeaderSyntax);
     }
+    check_line_ends(value)?;
+    check_characters(value)
+}
+
+/// CR and LF stand only where the value is folded.
+fn check_line_ends(value: &[u8]) -> Result<(), Rule> {
     let mut lines = value.split(|&octet| octet == b'\n');
     let mut line = lines.next().unwrap_or_default();
     for next in lines {
@@ -292,4 +315,34 @@ fn check_field_syntax(name: &[u8], value: &[u8]) -> Result<(), Rule> {
     } else {
         Ok(())
     }
+}
+
+/// Python's `splitlines` and its like take form feeds, U+0085 or U+2028 for line ends; what a raw
+/// 8-bit octet is depends on the charset that the reader takes.
+fn check_characters(value: &[u8]) -> Result<(), Rule> {
+    let text = str::from_utf8(value).map_err(|_| Rule::HeaderControl)?;
+    let breaks = |c: char| match c {
+        '\t' | '\r' | '\n' => false,
+        '\u{2028}' | '\u{2029}' => true,
+        _ => c.is_control(),
+    };
+    if text.chars().any(breaks) {
+        Err(Rule::HeaderControl)
+    } else {
+        Ok(())
+    }
+}
+
+/// A longer line is folded on its way, perhaps inside an address or a boundary: what arrives is then
+/// not what was judged. Other fields may be as long as the mail system lets them.
+fn check_line_lengths(name: &[u8], value: &[u8]) -> Result<(), Rule> {
+    let mut before = name.len() + 1;
+    for line in value.split(|&octet| octet == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if before + line.len() > LINE_MAX {
+            return Err(Rule::LineTooLong);
+        }
+        before = 0;
+    }
+    Ok(())
 }

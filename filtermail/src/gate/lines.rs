@@ -4,7 +4,7 @@ use super::Rule;
 use super::header::VALUE_MAX;
 
 /// Longest line in octets without its CRLF (RFC 5322 section 2.1.1).
-const LINE_MAX: usize = 998;
+pub(super) const LINE_MAX: usize = 998;
 
 /// Gathers the octets of one line. CR and LF may stand only together, NUL nowhere.
 #[derive(Debug, Default)]

@@ -107,8 +107,10 @@ impl Body {
         match &mut self.place {
             Place::Preamble => {
                 self.preamble += line.len() + 2;
-                let tolerated =
-                    self.direction == Direction::Incoming && self.preamble <= PREAMBLE_MAX;
+                let tolerated = self.direction == Direction::Incoming
+                    && self.kind == Kind::Encrypted
+                    && self.preamble <= PREAMBLE_MAX
+                    && is_harmless_preamble(line);
                 if blank || tolerated {
                     Ok(())
                 } else {
@@ -218,7 +220,7 @@ impl SingleLine {
 
     /// Takes a line that is not blank.
     fn line(&mut self, line: &[u8]) -> Result<(), Rule> {
-        let (line, wanted) = (line.trim_ascii(), self.wanted.as_bytes());
+        let (line, wanted) = (trim_blanks(line), self.wanted.as_bytes());
         let same = line == wanted || self.any_case && line.eq_ignore_ascii_case(wanted);
         if self.seen || !same {
             return Err(self.otherwise);
@@ -234,6 +236,20 @@ impl SingleLine {
             Err(self.otherwise)
         }
     }
+}
+
+/// Whether a line of preamble is text that nobody can take for a delimiter, whatever boundary he
+/// believes in, nor for armor.
+fn is_harmless_preamble(line: &[u8]) -> bool {
+    let printable = |octet: &u8| matches!(octet, b' '..=b'~' | b'\t');
+    line.iter().all(printable) && !trim_blanks(line).starts_with(b"--")
+}
+
+fn trim_blanks(mut line: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = line {
+        line = rest;
+    }
+    line
 }
 
 fn is_blank(line: &[u8]) -> bool {

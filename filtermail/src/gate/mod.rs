@@ -20,6 +20,7 @@ mod armor;
 mod base64;
 mod content_type;
 mod crc24;
+mod display_name;
 pub mod entropy;
 mod from;
 mod header;

@@ -34,13 +34,16 @@ macro_rules! rules {
 rules! {
     Nul "nul" "The message holds a NUL octet."
     BareLineEnding "bare-line-ending" "A CR or LF stands alone; lines end in CRLF."
-    LineTooLong "line-too-long" "A line outside the armor is longer than 998 octets."
+    LineTooLong "line-too-long" "A line is longer than 998 octets."
     HeaderSyntax "header-syntax" "A header line is not `Name: value` or a continuation of one."
-    HeaderTooLong "header-too-long" "A header that decides about the message is over 2048 octets."
+    HeaderControl "header-control"
+        "A header holds a control character, a Unicode line break, or octets that are not UTF-8."
+    HeaderTooLong "header-too-long"
+        "A header that decides is over 2048 octets, or the headers of a part are over 512."
 
     FromMissing "from-missing" "There is no From header."
     FromRepeated "from-repeated" "There is more than one From header."
-    FromSyntax "from-syntax" "The From header is not one mailbox in the form of RFC 5322."
+    FromSyntax "from-syntax" "The From header is not one mailbox in the form of RFC 5322, or its name could pass for another."
     FromComment "from-comment" "The From header holds a comment in parentheses."
     FromGroup "from-group" "The From header holds a group or a source route."
     FromSeveral "from-several" "The From header names several mailboxes."
@@ -61,6 +64,7 @@ rules! {
         "A Content-Transfer-Encoding other than 7bit or 8bit hides what is encoded."
     NotEncrypted "not-encrypted" "The Content-Type is not multipart/encrypted."
     Protocol "protocol" "The protocol parameter is not application/pgp-encrypted."
+    Charset "charset" "A Content-Type names a charset in which ASCII text reads otherwise."
     BoundaryMissing "boundary-missing" "The multipart Content-Type has no boundary parameter."
     BoundarySyntax "boundary-syntax" "The boundary is not 1 to 70 characters legal in one."
 
