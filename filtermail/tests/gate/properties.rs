@@ -7,8 +7,10 @@ use pgp::composed::{KeyType, Message};
 use pgp::types::KeyVersion;
 use proptest::prelude::*;
 
-use crate::data::{encrypted_data, session_key};
-use crate::message::{SECUREJOIN, armored, around, judge};
+use corpus::message::{SECUREJOIN, armored, around};
+use corpus::packets::{encrypted_data, session_key};
+
+use crate::message::judge;
 use crate::real_messages::{public_key, seipd_v1, seipd_v2};
 
 /// Messages that pass.
@@ -80,7 +82,7 @@ fn damaged_data() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Whether rPGP reads the armored part as session keys and SEIPD.
-fn rpgp_agrees(message: &[u8]) -> bool {
+pub(crate) fn rpgp_agrees(message: &[u8]) -> bool {
     let begin = b"-----BEGIN PGP MESSAGE-----";
     let Some(at) = message
         .windows(begin.len())

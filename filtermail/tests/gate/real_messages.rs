@@ -13,7 +13,9 @@ use pgp::types::{KeyVersion, Password, StringToKey};
 use rand_core::OsRng;
 use rstest::rstest;
 
-use crate::message::{around, judge};
+use corpus::message::around;
+
+use crate::message::judge;
 
 const PLAIN_TEXT: &[u8] = b"Content-Type: text/plain\r\n\r\nHello Bob, we meet at noon.\r\n";
 
