@@ -6,6 +6,7 @@
 mod delivery;
 mod doveauth;
 mod gate;
+mod gate_worst;
 mod incoming;
 mod interleave;
 mod milter;
@@ -45,6 +46,11 @@ pub const BENCHES: &[Bench] = &[
         name: "gate",
         summary: "the gate alone: speed on a large encrypted message, and heap",
         run: gate::run,
+    },
+    Bench {
+        name: "gate-worst",
+        summary: "the gate alone on the corpus, and on what costs the most for its size",
+        run: gate_worst::run,
     },
     Bench {
         name: "milter",
