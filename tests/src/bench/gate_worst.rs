@@ -155,7 +155,10 @@ fn in_header(field: &str, size: usize) -> Vec<u8> {
 
 /// Cipher text in armor lines of this length, about `size` bytes of base64.
 fn armor_of(line: usize, size: usize) -> Vec<u8> {
-    let data = [session_key(), packet(18, &seipd_v2(size / 4 * 3))].concat();
+    let head = session_key().len() + packet(18, &seipd_v2(0)).len();
+    // Whole groups of three: padding may not begin a line.
+    let length = (head + size / 4 * 3).next_multiple_of(3) - head;
+    let data = [session_key(), packet(18, &seipd_v2(length))].concat();
     around(&armored_with(&data, line, true)).into_bytes()
 }
 
