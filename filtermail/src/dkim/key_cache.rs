@@ -149,7 +149,6 @@ impl KeyCache {
         let cache = Self {
             resolver: TokioResolver::builder_with_config(nowhere, runtime).build()?,
             keys: Cache::builder().expire_after(AsDnsSays).build(),
-            deadline: DEADLINE,
         };
         let keys = Arc::new([key]);
         let ttl = TTL_MAX;
