@@ -1,4 +1,5 @@
-//! The value of a From field. What passes is one address, and another parser reads the same one.
+//! The value of a From field. What passes is one address, and another parser reads the same one or
+//! fails; it never reads another, nor several.
 
 #![no_main]
 
@@ -22,12 +23,14 @@ fuzz_target!(|value: &[u8]| {
                 .any(|part| part == text.as_bytes()),
         "{text} is not in it"
     );
-    assert_gate_agrees(value, &address);
     let Some(field) = unfolded(value) else {
         return;
     };
+    assert_gate_agrees(value, &address);
     let (header, _) = parse_header(&field).expect("mailparse reads the field");
-    let list = addrparse_header(&header).expect("mailparse reads the mailbox");
+    let Ok(list) = addrparse_header(&header) else {
+        return;
+    };
     let [MailAddr::Single(single)] = list.as_slice() else {
         panic!("not one mailbox to mailparse: {list:?}");
     };
@@ -43,7 +46,7 @@ fn literal(address: &Address) -> bool {
     address.domain().ip().is_some()
 }
 
-/// The gate's From is this one, if it takes the field at all.
+/// The gate's From is this one.
 fn assert_gate_agrees(value: &[u8], address: &Address) {
     let mut gate = Gate::new(Direction::Incoming);
     gate.header(b"From", value);

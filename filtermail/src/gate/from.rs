@@ -56,7 +56,7 @@ fn end_of_phrase(text: &str) -> Result<Option<usize>, Rule> {
             continue;
         }
         match c {
-            '"' => quoted = Some(Quoted::default()),
+            '"' => quoted = Some(Quoted::beginning_at(at)),
             // `a@b <c@d>` is two addresses to some and one to others.
             '<' if at_sign => return Err(Rule::FromSyntax),
             '<' => return Ok(Some(at)),
@@ -78,8 +78,9 @@ fn end_of_phrase(text: &str) -> Result<Option<usize>, Rule> {
 }
 
 /// Inside a quoted string.
-#[derive(Default)]
 struct Quoted {
+    /// The display name begins with it.
+    first: bool,
     escape: bool,
     /// There was a backslash, which careless parsers overlook …
     escaped_any: bool,
@@ -88,8 +89,23 @@ struct Quoted {
 }
 
 impl Quoted {
+    fn beginning_at(at: usize) -> Self {
+        Self {
+            first: at == 0,
+            escape: false,
+            escaped_any: false,
+            special_any: false,
+        }
+    }
+
     /// Takes a character; returns whether the string ended.
     fn take(&mut self, c: char) -> Result<bool, Rule> {
+        // Behind a word, quotes are ordinary characters to mailparse, and so to Delta Chat:
+        // `x "<b@y>, z" <a@y>` is two mailboxes there, and b is the first.
+        let special = matches!(c, '\\' | '@' | '<' | '>' | ',' | ';' | ':' | '(' | ')');
+        if special && !self.first {
+            return Err(Rule::FromSyntax);
+        }
         if std::mem::take(&mut self.escape) {
             return Ok(false);
         }
@@ -138,6 +154,8 @@ mod tests {
     #[case(b"=?utf-8?q?alice=40example=2Eorg?= <alice@example.org>")]
     #[case(b"=?iso-2022-jp?b?GyRCQDxAPBsoQg==?= <alice@example.org>")]
     #[case(b"=?ISO-8859-1*fr?Q?Alice_=C9?= <alice@example.org>")]
+    #[case(b"\"Alice\"<alice@example.org>")]
+    #[case(b"The \"real\" \"Alice\" <alice@example.org>")]
     #[case(b"\"Alice \\\"the\\\" Smith\" <alice@example.org>")]
     #[case(b"Alice B. Smith\r\n <alice@example.org>")]
     #[case(b"=?utf-8?q?Al=C3=ADce?= =?utf-8?b?w6k=?=\n\t<alice@example.org>")]
@@ -168,6 +186,11 @@ mod tests {
     #[case(b"=?utf-8?q?b=40x=2Eorg?= <a@x.org>", Rule::FromSyntax)]
     #[case(b"=?utf-16?b?AGEAbA==?= <a@x.org>", Rule::FromSyntax)]
     #[case(b"\"a\\\" <b@x.org>, \" <a@x.org>", Rule::FromSyntax)]
+    #[case::mailbox_in_later_quotes(b"x \"<b@x.org>, y\" <a@x.org>", Rule::FromSyntax)]
+    #[case::mailbox_in_quotes_in_a_word(b"x\"<b@x.org>,y\" <a@x.org>", Rule::FromSyntax)]
+    #[case::escape_in_later_quotes(b"x \"\\<b@x.org>, y\" <a@x.org>", Rule::FromSyntax)]
+    #[case::semicolon_in_later_quotes(b"x\";\" <a@x.org>", Rule::FromSyntax)]
+    #[case::comment_in_later_quotes(b"x \"(\" <a@x.org>", Rule::FromSyntax)]
     #[case(b"Ali\\ce <a@x.org>", Rule::FromSyntax)]
     #[case(b"[Alice] <a@x.org>", Rule::FromSyntax)]
     #[case(b"Al\xFFce <a@x.org>", Rule::FromSyntax)]
