@@ -51,8 +51,8 @@ fn write(entries: &[Entry]) -> String {
         text.push_str(&format!("[{section}]\n"));
         for entry in entries.iter().filter(|entry| entry.section == section) {
             let Entry { name, value, .. } = entry;
-            // Only a name without `:` can be followed by `=`.
-            let divider = if name.contains('=') { ": " } else { " = " };
+            // No blank before it: a name can be empty, and a blank would continue what is above.
+            let divider = if name.contains('=') { ": " } else { "= " };
             text.push_str(&format!("{name}{divider}{}\n", value.replace('\n', "\n  ")));
         }
     }
