@@ -38,14 +38,17 @@ pub(super) struct MessageHeaders {
 impl MessageHeaders {
     /// Takes a field. The error is one of its syntax; what it says is judged at the end.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Rule> {
-        check_field_syntax(name, value)?;
         let of = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
+        let mut syntax = check_field_syntax(name, value);
         if DECISIVE.iter().any(|wanted| of(wanted)) {
-            check_line_lengths(name, value)?;
+            syntax = syntax.and_then(|()| check_line_lengths(name, value));
         }
         if of("From") {
-            self.from.set(|| parse_from(value));
-        } else if of("Content-Type") {
+            // A From field that is broken is there all the same.
+            self.from.set(|| syntax.and_then(|()| parse_from(value)));
+        }
+        syntax?;
+        if of("Content-Type") {
             self.content_type.set(|| ContentType::parse(value));
         } else if of("Secure-Join") {
             self.secure_join.set(|| SecureJoin::parse(value));

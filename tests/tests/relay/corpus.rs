@@ -48,6 +48,7 @@ const REPAIRED: &[(&str, Repaired)] = &[
     ("header-without-colon", Repaired::Refused),
     ("blank-before-the-colon", Repaired::Refused),
     ("tab-before-the-colon", Repaired::Refused),
+    ("first-line-is-a-continuation", Repaired::Refused),
     ("from-with-a-blank-before-the-colon", Repaired::Refused),
     ("blank-inside-a-header-name", Repaired::Refused),
     ("empty-header-name", Repaired::Refused),
@@ -257,15 +258,39 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// The message with its author's domain's signature on top; as it is when its header section is
-/// none that could be signed.
+/// The message with its author's domain's signature in its header section, made over what Postfix
+/// will make of the body; as it is when its header section is none that could be signed.
 fn signed(domain: &ForeignDomain, message: &[u8]) -> Vec<u8> {
     let signature = readable(message).and_then(|parsed| {
-        let signed = domain.sign(&parsed).ok()?;
+        let repaired = repaired(&parsed.body);
+        let signed = domain.sign(&parsed.with_body(repaired)).ok()?;
         signed.header("DKIM-Signature").map(str::to_owned)
     });
-    let signature = signature.map(|value| format!("DKIM-Signature: {value}\r\n"));
-    [signature.unwrap_or_default().as_bytes(), message].concat()
+    let Some(value) = signature else {
+        return message.to_vec();
+    };
+    let (head, body) = message.split_at(message.len() - body(message).len());
+    let Some(fields) = head.strip_suffix(b"\r\n").filter(|f| f.ends_with(b"\r\n")) else {
+        return message.to_vec();
+    };
+    let signature = format!("DKIM-Signature: {value}\r\n\r\n");
+    [fields, signature.as_bytes(), body].concat()
+}
+
+/// What Postfix makes of a body: each LF ends a line, with a CR before it or without, and any other CR
+/// is a blank.
+fn repaired(body: &[u8]) -> Vec<u8> {
+    let mut repaired = Vec::with_capacity(body.len());
+    for line in body.split_inclusive(|&octet| octet == b'\n') {
+        let text = line.strip_suffix(b"\r\n");
+        let text = text.or_else(|| line.strip_suffix(b"\n")).unwrap_or(line);
+        repaired.extend(text.iter().map(|&octet| match octet {
+            b'\r' => b' ',
+            other => other,
+        }));
+        repaired.extend_from_slice(b"\r\n");
+    }
+    repaired
 }
 
 /// Header fields and body, if all lines of the header section are fields.
