@@ -180,3 +180,32 @@ fn is_token(text: &str) -> bool {
     let special = |c: char| !c.is_ascii_graphic() || "()<>@,;:\\\"/[]?=".contains(c);
     !text.is_empty() && !text.contains(special)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("utf-8", true)]
+    #[case("iso-8859-15", true)]
+    #[case("windows-1252", true)]
+    #[case("iso-8859-", false)]
+    #[case("iso-8859-155", false)]
+    #[case("iso-2022-jp", false)]
+    #[case("utf-7", false)]
+    #[case("utf-16le", false)]
+    #[case("", false)]
+    fn charsets(#[case] charset: &str, #[case] ascii: bool) {
+        assert_eq!(reads_as_ascii(charset), ascii);
+    }
+
+    #[rstest]
+    #[case("multipart/mixed", 0)]
+    #[case("multipart/mixed; boundary=my-boundary-1", 1)]
+    #[case("multipart/mixed; x=\"Boundary =a\"; boundary=b", 2)]
+    #[case("multipart/mixed; boundary*0=a; boundary*1=b", 2)]
+    fn boundaries_to_a_search(#[case] text: &str, #[case] count: usize) {
+        assert_eq!(boundaries(text), count);
+    }
+}

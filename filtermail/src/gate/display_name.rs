@@ -124,3 +124,45 @@ fn without_kanji(octets: &[u8]) -> Vec<u8> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("=?utf-8?q?A=20b_c?=", "A b c")]
+    #[case("x =?utf-8?b?QQ==?= \t=?utf-8?Q?B?= y", "x AB y")]
+    #[case("\"=?us-ascii*en?q?A?=\"", "\"A\"")]
+    #[case("what=?", "what=?")]
+    #[case("=?iso-2022-jp?b?QRskQkA8GyhCQg==?=", "AB")]
+    fn decodes(#[case] phrase: &str, #[case] expected: &str) {
+        assert_eq!(decode(phrase).unwrap(), expected.as_bytes());
+    }
+
+    #[rstest]
+    #[case::broken_base64("=?utf-8?b?Q*==?=")]
+    #[case::broken_escape("=?utf-8?q?a=4?=")]
+    #[case::unknown_encoding("=?utf-8?x?a?=")]
+    #[case::line_end("=?utf-8?q?a=0Ab?=")]
+    #[case::nul("=?utf-8?b?AA==?=")]
+    #[case::utf_7("=?utf-7?q?a?=")]
+    #[case::utf_16("=?utf-16le?b?QQA=?=")]
+    #[case::unknown_charset("=?x-none?q?a?=")]
+    fn undecodable(#[case] phrase: &str) {
+        assert_eq!(decode(phrase), None);
+    }
+
+    #[rstest]
+    #[case("Alice", true)]
+    #[case("\"Alice@Example.org\" ", true)]
+    #[case("'alice@example.org'", true)]
+    #[case("alice@example.org via a list", false)]
+    #[case("=?iso-2022-jp?q?bob=40bank.example?=", false)]
+    #[case("\u{202E}ecilA", false)]
+    #[case("\"<Alice>\"", false)]
+    fn names(#[case] phrase: &str, #[case] good: bool) {
+        let address = "alice@example.org".parse().unwrap();
+        assert_eq!(check_display_name(phrase, &address).is_ok(), good);
+    }
+}

@@ -121,6 +121,11 @@ async fn run(relay: &TestRelay, door: Door<'_>, direction: Direction) -> anyhow:
         accepted.push((honest.name, body(&message).to_vec()));
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let connections = sender.connections;
+    ensure!(
+        connections <= 1 + sender.hang_ups,
+        "{connections} connections"
+    );
     ensure!(accepted.len() >= honest.len(), "too few rounds for all");
 
     let arrived = messages(&mut inbox, accepted.len()).await?;
@@ -160,7 +165,8 @@ fn judge(trick: &Trick, direction: Direction, outcome: &Outcome) -> Option<Strin
     let by_postfix = text.contains("bare <LF>") || text.contains("disallowed character");
     let refused = (500..600).contains(&reply.code);
     let fine = match repaired {
-        None => refused && (by_its_rule || report || by_postfix),
+        _ if by_postfix && refused => true,
+        None => refused && (by_its_rule || report),
         Some((_, Repaired::Refused)) => refused && !by_its_rule,
         Some((_, Repaired::Harmless)) => reply.is_positive(),
     };
@@ -183,6 +189,8 @@ struct Sender<'a> {
     recipient: &'a Person,
     client: Option<SmtpClient>,
     connections: usize,
+    /// How often Postfix hung up on a bare LF, as versions that know how to do.
+    hang_ups: usize,
 }
 
 /// The relay's answer to a message.
@@ -206,6 +214,7 @@ impl<'a> Sender<'a> {
             recipient,
             client: None,
             connections: 0,
+            hang_ups: 0,
         }
     }
 
@@ -230,6 +239,7 @@ impl<'a> Sender<'a> {
             Ok(transaction) => transaction,
             Err(error) if error.is_disconnect() => {
                 self.client = None;
+                self.hang_ups += 1;
                 return Ok(Outcome::HungUp);
             }
             Err(error) => return Err(error.into()),
@@ -237,8 +247,9 @@ impl<'a> Sender<'a> {
         let Some(reply) = transaction.content.clone() else {
             bail!("refused before its content: {}", transaction.verdict());
         };
-        if reply.code == 521 || reply.code == 421 {
+        if reply.code == 521 {
             self.client = None;
+            self.hang_ups += 1;
         }
         Ok(Outcome::Reply(reply))
     }
