@@ -9,7 +9,7 @@ use super::content_type::reads_as_ascii;
 use chatmail::Address;
 
 /// Fails with [`Rule::FromSyntax`] when the name, decoded, holds angle brackets, characters that
-/// turn the direction of writing around, or an `@` that is not part of the mailbox's own address;
+/// turn the direction of writing around, or what could be an address and is not the mailbox's own;
 /// or when an encoded word holds control characters or cannot be decoded.
 pub(super) fn check_display_name(phrase: &str, address: &Address) -> Result<(), Rule> {
     let octets = decode(phrase).ok_or(Rule::FromSyntax)?;
@@ -23,11 +23,20 @@ pub(super) fn check_display_name(phrase: &str, address: &Address) -> Result<(), 
     if shown.contains(misleading) {
         return Err(Rule::FromSyntax);
     }
-    let name = shown.trim_matches(['"', '\'', ' ', '\t', '\r', '\n']);
-    if name.contains('@') && !name.eq_ignore_ascii_case(&address.to_string()) {
-        return Err(Rule::FromSyntax);
+    let address = address.to_string();
+    let own = |word: &str| word.eq_ignore_ascii_case(&address);
+    let could_be_address = |word: &&str| match word.split_once('@') {
+        Some((local_part, domain)) => !local_part.is_empty() && !domain.is_empty(),
+        None => false,
+    };
+    // `Alice @ Work` and `@alice` are nobody's address.
+    let between = |c: char| c.is_whitespace() || "\"'(),:;[]".contains(c);
+    let mut addresses = shown.split(between).filter(could_be_address);
+    if addresses.all(own) {
+        Ok(())
+    } else {
+        Err(Rule::FromSyntax)
     }
-    Ok(())
 }
 
 /// The name with its encoded words decoded, inside quoted strings too, as many programs do. `None`
@@ -157,7 +166,8 @@ mod tests {
     #[case("Alice", true)]
     #[case("\"Alice@Example.org\" ", true)]
     #[case("'alice@example.org'", true)]
-    #[case("alice@example.org via a list", false)]
+    #[case("\"Alice (alice@example.org)\"", true)]
+    #[case("bob@example.org via a list", false)]
     #[case("=?iso-2022-jp?q?bob=40bank.example?=", false)]
     #[case("\u{202E}ecilA", false)]
     #[case("\"<Alice>\"", false)]
