@@ -244,10 +244,11 @@ async fn serve(
     }
     // Last: who waits for these files may read the output as well.
     let targets = testbed.targets();
-    write_targets(&own_target(folder.path()), &targets)?;
     if let Some(path) = &args.target {
         write_targets(path, &targets)?;
     }
+    // `up --detach` waits for this one and promises all the others.
+    write_targets(&own_target(folder.path()), &targets)?;
     tokio::select! {
         () = stop.received() => Ok(()),
         error = supervisor.failure() => Err(error),

@@ -55,6 +55,11 @@ async fn a_from_that_is_not_the_login_is_refused_at_the_dot() -> anyhow::Result<
             "<>".into(),
             Some("from-syntax"),
         ),
+        (
+            from(format!("\"{bob}\" <{alice}>")),
+            "<>".into(),
+            Some("from-syntax"),
+        ),
         (from(bob.to_string()), format!("<{bob}>"), None),
         (
             message.clone().without("From"),
