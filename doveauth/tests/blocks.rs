@@ -5,19 +5,17 @@
 mod common;
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
 
 use chatmail::Address;
 use chatmail::policy::{PolicyClient, PolicyError};
 use common::Relay;
 use rstest::rstest;
 use serde_json::{Value, json};
-use tracing_subscriber::filter::LevelFilter;
 
 /// `doveauth blocks` on the list of a relay.
 fn blocks(relay: &Relay, arguments: &[&str]) -> Command {
@@ -422,29 +420,9 @@ async fn a_list_that_may_not_be_written_is_an_error() {
     assert_eq!(listed(&relay), ["old.example"]);
 }
 
-/// Everything that this process has logged since the test of logs began.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct LogWriter;
-
-impl io::Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn logs_tell_how_long_the_list_is_and_not_who_is_on_it() {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(|| LogWriter)
-        .init();
+    common::log::keep();
     let relay = Relay::start("");
     let asker = Asker::of(&relay);
     run(
@@ -461,7 +439,7 @@ async fn logs_tell_how_long_the_list_is_and_not_who_is_on_it() {
             .is_err()
     );
     relay.stop().await;
-    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    let log = common::log::kept();
     assert!(
         log.contains("block list: 1 addresses, 1 domains, 1 networks"),
         "{log}"

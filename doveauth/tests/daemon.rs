@@ -5,9 +5,7 @@
 mod common;
 
 use std::fs;
-use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Mutex;
 use std::time::SystemTime;
 
 use chatmail::policy::{Policy, PolicyClient};
@@ -15,7 +13,6 @@ use common::Relay;
 use doveauth::Drained;
 use rstest::rstest;
 use serde_json::Value;
-use tracing_subscriber::filter::LevelFilter;
 
 fn object(reply: &str) -> Value {
     serde_json::from_str(reply.strip_prefix('O').unwrap()).unwrap()
@@ -400,29 +397,9 @@ async fn first_logins_at_once_over_many_connections() {
     assert!(replies.iter().all(|reply| *reply == replies[0]));
 }
 
-/// Everything that this process has logged since the test of logs began.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct LogWriter;
-
-impl io::Write for LogWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn logs_tell_of_creations_and_refusals_and_keep_passwords_out() {
-    tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(|| LogWriter)
-        .init();
+    common::log::keep();
     let relay = Relay::start("max_creations_per_minute = 1");
     let ask = |request: String| {
         let relay = &relay;
@@ -453,7 +430,7 @@ async fn logs_tell_of_creations_and_refusals_and_keep_passwords_out() {
     );
     relay.stop().await;
 
-    let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+    let log = common::log::kept();
     let named: Vec<_> = log.lines().filter(|line| line.contains("plugh")).collect();
     assert_eq!(named.len(), 1, "{named:?}");
     assert!(

@@ -1,5 +1,7 @@
 //! A doveauth in this process, on sockets in a temporary directory.
 
+pub(crate) mod log;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
