@@ -43,9 +43,9 @@ impl PublicKey {
             return Err(DkimFailure::KeyUnusable);
         }
         // Zone files and web forms let white space slip in that tag lists do not know: line ends
-        // alone, and anything after the last semicolon.
+        // alone, form feeds, and anything after the last semicolon.
         let text = std::str::from_utf8(record).map_err(|_| DkimFailure::KeyUnusable)?;
-        let text = text.replace(['\r', '\n'], " ");
+        let text = text.replace(|c: char| c.is_ascii_whitespace(), " ");
         let tags = TagList::from_str(text.trim_ascii()).map_err(|_| DkimFailure::KeyUnusable)?;
         let record = DkimKeyRecord::from_tag_list(&tags).map_err(|_| DkimFailure::KeyUnusable)?;
         if record.key_data.is_empty() {
@@ -109,5 +109,22 @@ fn rsa_key(octets: &[u8]) -> Result<ParsedPublicKey, DkimFailure> {
         Some(MODULUS_MIN..) => Ok(key),
         Some(_) => Err(DkimFailure::KeyTooShort),
         None => Err(DkimFailure::KeyUnusable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::nowhere("")]
+    #[case::line_end("\r\n")]
+    #[case::carriage_return("\r")]
+    #[case::form_feed("\r\x0c\r")]
+    fn white_space_means_nothing_wherever_it_stands(#[case] space: &str) {
+        let key = "f3EzvOKwz3VvFcs0wxnogJTg3RiQIpJQG+1MrrcFSC0=";
+        let record = format!("{space}v=DKIM1;{space} k=ed25519; p={key}{space}");
+        assert!(PublicKey::from_record(record.as_bytes()).is_ok());
     }
 }
