@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words};
+use super::value::{
+    AcceptUnsigned, AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words,
+};
 use super::{ConfigError, Key, Source};
 use crate::address::Domain;
 
@@ -109,6 +111,8 @@ keys! {
     lastlogin_socket: PathBuf = Some("/run/chatmail-lastlogin/lastlogin.socket");
     /// Where doveauth tells the other daemons about accounts (a dict socket).
     policy_socket: PathBuf = Some("/run/doveauth/policy.socket");
+    /// Where doveauth lets mxdeliv-bridge look at the block list and change it (a dict socket).
+    blocks_socket: PathBuf = Some("/run/doveauth/blocks.socket");
     /// The names of the DKIM keys of this relay, one or more: `NAME._domainkey.DOMAIN` is the DNS
     /// record, `NAME.private` the file in `dkim_keys_dir`. Mail is signed with the first RSA key and
     /// the first Ed25519 key; further keys are for changing over to.
@@ -120,10 +124,59 @@ keys! {
     /// The file of the relay's small tables, such as the block list (SQLite). It belongs to
     /// doveauth.
     database_path: PathBuf = Some("/var/lib/chatmail/chatmail.sqlite");
+    /// Where mxdeliv-bridge takes `POST /mxdeliv`: plain HTTP for nginx, which has TLS. Who can reach
+    /// it is believed about client addresses, so a unix socket is better than a port.
+    mxdeliv_listen: Listen = Some("unix:/run/mxdeliv-bridge/http.socket");
+    /// The header field in which nginx tells mxdeliv-bridge the client's IP address.
+    mxdeliv_client_header: String = Some("X-Real-IP");
+    /// Where mxdeliv-bridge takes mail for peers from Postfix (LMTP). Postfix runs in a chroot: it
+    /// must lie below its queue directory. The folder `peers` beside it gets a link for each domain.
+    mxdeliv_lmtp_socket: PathBuf = Some("/var/spool/postfix/mxdeliv/lmtp.sock");
+    /// Where mxdeliv-bridge takes mail back from Postfix for recipients that failed when others of the
+    /// same message did not (LMTP); below Postfix's queue directory.
+    mxdeliv_return_socket: PathBuf = Some("/var/spool/postfix/mxdeliv/return.sock");
+    /// Where mxdeliv-bridge tells Postfix which way mail for a domain goes (socketmap); below Postfix's
+    /// queue directory.
+    mxdeliv_route_socket: PathBuf = Some("/var/spool/postfix/mxdeliv/route.sock");
+    /// Where the commands of mxdeliv-bridge reach the daemon.
+    mxdeliv_admin_socket: PathBuf = Some("/run/mxdeliv-bridge/admin.socket");
+    /// Where filtermail tells mxdeliv-bridge what came from peers by SMTP (datagrams).
+    mxdeliv_report_socket: PathBuf = Some("/run/mxdeliv-bridge/report.socket");
+    /// What mxdeliv-bridge knows of peers (SQLite). It belongs to mxdeliv-bridge.
+    mxdeliv_database_path: PathBuf = Some("/var/lib/mxdeliv-bridge/peers.sqlite");
+    /// Dovecot's LMTP socket, for mxdeliv-bridge.
+    dovecot_lmtp_socket: PathBuf = Some("/run/dovecot/lmtp");
+    /// Postfix's smtpd that sends by SMTP whatever it takes, for mail that peers do not take over HTTPS.
+    postfix_smtp_fallback: SocketAddr = Some("127.0.0.1:10028");
+    /// Postfix's smtpd that hands what it takes to `mxdeliv_return_socket`.
+    postfix_return: SocketAddr = Some("127.0.0.1:10029");
+    /// Postfix's configuration folder, for `mxdeliv-bridge queue`.
+    postfix_config_dir: PathBuf = Some("/etc/postfix");
+    /// Postfix's log file, from which mxdeliv-bridge learns how mail to peers fares over SMTP. Empty:
+    /// it does not.
+    postfix_log: Option<PathBuf> = Some("");
+    /// The port of peers' `/mxdeliv`; another than 443 is for tests.
+    mxdeliv_peer_port: u16 = Some("443");
+    /// The port of peers' SMTP, which `mxdeliv-bridge probe` tries; another than 25 is for tests.
+    mxdeliv_peer_smtp_port: u16 = Some("25");
+    /// The certificate authorities that vouch for peers (a PEM file).
+    mxdeliv_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
+    /// Whether mail that comes by `/mxdeliv` may lack its domain's signature: `never`, `ip-match` (when the
+    /// client's address is one of the domain's) or `always`. madmail does not sign.
+    mxdeliv_accept_unsigned: AcceptUnsigned = Some("ip-match");
+    /// The most memory that mxdeliv-bridge holds messages in, for each direction; at least
+    /// `max_message_size`.
+    mxdeliv_memory: ByteSize = Some("48M");
+    /// Requests to `/mxdeliv` that one client address may have open at a time.
+    mxdeliv_max_requests_per_client: Positive = Some("64");
+    /// Messages of one client address that may be refused in a minute before it has to wait.
+    mxdeliv_max_refusals_per_minute: Positive = Some("120");
     /// Where filtermail serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
     filtermail_metrics: Option<SocketAddr> = Some("127.0.0.1:3905");
     /// Where doveauth serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
     doveauth_metrics: Option<SocketAddr> = Some("127.0.0.1:3906");
+    /// Where mxdeliv-bridge serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
+    mxdeliv_metrics: Option<SocketAddr> = Some("127.0.0.1:3907");
 
     /// The port of a classic relay's outgoing filter. Read for compatibility, not used: see
     /// `filtermail_listen`.

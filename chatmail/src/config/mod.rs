@@ -13,7 +13,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use keys::{Config, KEYS};
-pub use value::{AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words};
+pub use value::{
+    AcceptUnsigned, AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words,
+};
 
 /// Where the daemons look for their configuration unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/chatmail/chatmail.ini";

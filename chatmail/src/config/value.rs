@@ -250,6 +250,30 @@ impl Value for SocketAddr {
     }
 }
 
+/// Whether mail from a peer may lack its domain's signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptUnsigned {
+    /// Never.
+    Never,
+    /// When the client's address is one of the domain's.
+    IpMatch,
+    /// From everybody.
+    Always,
+}
+
+impl Value for AcceptUnsigned {
+    const ALLOWED: &'static str = "never, ip-match or always";
+
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(Self::Never),
+            "ip-match" => Some(Self::IpMatch),
+            "always" => Some(Self::Always),
+            _ => None,
+        }
+    }
+}
+
 /// Servers by address, separated by white space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Servers(pub Vec<SocketAddr>);

@@ -1,0 +1,22 @@
+//! Mail between relays over HTTPS: `POST /mxdeliv`, both ways.
+//!
+//! - [`inbound`]: nginx hands over what peers post; after the same rules as on port 25 it goes to Dovecot
+//! - [`outbound`]: Postfix hands over what is for peers (LMTP); it is posted to them, or sent by SMTP
+//! - [`routes`]: which way a domain's mail goes, what is known of peers, and connections to them
+//! - [`statistics`]: how mail to and from each peer fares
+//! - [`admin`]: the operator's commands
+//!
+//! There is no queue here: Postfix has it. Nothing is acknowledged before the next one has it, be that
+//! a peer, Dovecot or Postfix.
+
+pub mod admin;
+pub mod budget;
+pub mod daemon;
+pub mod envelope;
+pub mod inbound;
+pub mod mail_client;
+pub mod outbound;
+pub mod routes;
+pub mod statistics;
+
+pub use daemon::{Daemon, StartError};
