@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use aws_lc_rs::digest::Context;
+use aws_lc_rs::digest::{Context, SHA256};
 use viadkim::signature::CanonicalizationAlgorithm;
 
 use crate::session::Edit;
@@ -129,9 +129,24 @@ impl<'a> Selection<'a> {
         Self { fields, positions }
     }
 
+    /// Begins the hash that is signed with the fields that these names stand for (RFC 6376 section
+    /// 3.7).
+    pub(super) fn hash<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+        algorithm: CanonicalizationAlgorithm,
+    ) -> Context {
+        let mut context = Context::new(&SHA256);
+        for field in self.pick(names) {
+            hash_field(&mut context, algorithm, &field.name, &field.value);
+            context.update(b"\r\n");
+        }
+        context
+    }
+
     /// The fields that these names stand for; a name given more often than there are fields stands
     /// for none.
-    pub(super) fn pick<'n>(
+    fn pick<'n>(
         &self,
         names: impl Iterator<Item = &'n str>,
     ) -> impl Iterator<Item = &'a Field<'a>> {
@@ -199,7 +214,7 @@ fn with_crlf(value: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::digest::{SHA256, digest};
+    use aws_lc_rs::digest::digest;
     use rstest::rstest;
 
     fn headers(fields: &[(&str, &str)]) -> Headers {

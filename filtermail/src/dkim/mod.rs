@@ -21,6 +21,8 @@ mod signer;
 mod signing;
 mod verification;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub use failure::DkimFailure;
 pub use key_cache::{KeyCache, KeyCacheError};
 pub use private_key::{PrivateKey, PrivateKeyError};
@@ -28,3 +30,14 @@ pub use public_key::PublicKey;
 pub use signer::{Signer, SignerError};
 pub use signing::{Signing, SigningError};
 pub use verification::{DkimVerdict, Verification};
+
+/// Seconds since 1970, as signatures tell time.
+fn now() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.map_or(0, |duration| duration.as_secs())
+}
+
+/// Where a key is in DNS (RFC 6376 section 3.6.2.1), without the final dot.
+fn record_name(selector: &str, domain: &str) -> String {
+    format!("{selector}._domainkey.{domain}").to_ascii_lowercase()
+}

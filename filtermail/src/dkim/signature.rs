@@ -1,6 +1,6 @@
 //! One `DKIM-Signature` field: whose it is, and whether it can be valid at all.
 
-use aws_lc_rs::digest::{Context, Digest, SHA256};
+use aws_lc_rs::digest::Digest;
 use chatmail::Domain;
 use viadkim::signature::{DkimSignature, DkimSignatureErrorKind, DomainName};
 use viadkim::tag_list::TagList;
@@ -100,12 +100,8 @@ pub(super) fn data_hash(
     selection: &Selection<'_>,
 ) -> Digest {
     let algorithm = signature.canonicalization.header;
-    let mut context = Context::new(&SHA256);
     let names = signature.signed_headers.iter().map(AsRef::as_ref);
-    for picked in selection.pick(names) {
-        hash_field(&mut context, algorithm, &picked.name, &picked.value);
-        context.update(b"\r\n");
-    }
+    let mut context = selection.hash(names, algorithm);
     let value = without_signature(&field.value);
     hash_field(&mut context, algorithm, &field.name, &value);
     context.finish()
@@ -115,7 +111,8 @@ pub(super) fn data_hash(
 fn without_signature(tags: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(tags.len());
     for tag in tags.split_inclusive(|octet| *octet == b';') {
-        let (name, _) = split_at_equals(tag);
+        let name = tag.split(|octet| *octet == b'=').next();
+        let name = name.unwrap_or_default();
         if name.trim_ascii() == b"b" {
             kept.extend_from_slice(name);
             kept.push(b'=');
@@ -125,11 +122,6 @@ fn without_signature(tags: &[u8]) -> Vec<u8> {
         }
     }
     kept
-}
-
-fn split_at_equals(tag: &[u8]) -> (&[u8], &[u8]) {
-    let equals = tag.iter().position(|octet| *octet == b'=');
-    tag.split_at(equals.unwrap_or(tag.len()))
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::Context;
 use base64_simd::STANDARD;
 use viadkim::crypto::KeyType;
 use viadkim::signature::CanonicalizationAlgorithm;
@@ -95,20 +94,14 @@ impl Signing {
         if self.headers.too_large() {
             return Err(SigningError::TooLarge);
         }
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = since_1970.map_or(0, |duration| duration.as_secs());
         let fields = self.headers.edited(edits);
         let names = signed_names(&fields);
         if names.len() > SIGNED_FIELDS_MAX {
             return Err(SigningError::TooLarge);
         }
-        let selection = Selection::new(&fields);
-        let mut context = Context::new(&SHA256);
-        for field in selection.pick(names.iter().copied()) {
-            let relaxed = CanonicalizationAlgorithm::Relaxed;
-            hash_field(&mut context, relaxed, &field.name, &field.value);
-            context.update(b"\r\n");
-        }
+        let relaxed = CanonicalizationAlgorithm::Relaxed;
+        let context = Selection::new(&fields).hash(names.iter().copied(), relaxed);
+        let now = super::now();
         let (body_hash, _) = self.body.finish();
         let body_hash = STANDARD.encode_to_string(body_hash);
         // Each is inserted before all other fields: the last here is the first there.

@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::Digest;
 use chatmail::Domain;
@@ -16,7 +15,7 @@ use viadkim::signature::{CanonicalizationAlgorithm, DkimSignature};
 
 use super::body_hash::BodyHash;
 use super::headers::{Field, Headers, Selection};
-use super::{DkimFailure, KeyCache, PublicKey, signature};
+use super::{DkimFailure, KeyCache, PublicKey, record_name, signature};
 
 /// The most signatures of a message that are verified, from the top.
 const SIGNATURES_MAX: usize = 10;
@@ -125,8 +124,7 @@ impl Verification {
         headers: &'h Headers,
         author: &Domain,
     ) -> Vec<(&'h Field<'h>, DkimSignature)> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = since_1970.map_or(0, |duration| duration.as_secs());
+        let now = super::now();
         let froms = headers.fields().iter().filter(|field| field.is("From"));
         let froms = froms.count();
         let mut signatures = Vec::new();
@@ -152,9 +150,8 @@ impl Verification {
     /// Begins to look up a signature's key, or finds the lookup that does; `None` when that would
     /// be one too many.
     fn look_up(&mut self, signature: &DkimSignature, keys: &KeyCache) -> Option<usize> {
-        let selector = signature.selector.to_ascii().to_ascii_lowercase();
-        let domain = signature.domain.to_ascii().to_ascii_lowercase();
-        let name = format!("{selector}._domainkey.{domain}");
+        let (selector, domain) = (signature.selector.to_ascii(), signature.domain.to_ascii());
+        let name = record_name(&selector, &domain);
         let known = self.lookups.iter().position(|lookup| lookup.name == name);
         if known.is_some() {
             return known;

@@ -5,8 +5,8 @@ use std::io::Write;
 use chatmail::Config;
 use serde_json::json;
 
-use super::{CommandError, Status, existing_key, record_name};
-use crate::dkim::{DkimFailure, KeyCache, PrivateKey};
+use super::{CommandError, Status, existing_key};
+use crate::dkim::{DkimFailure, KeyCache, PrivateKey, record_name};
 
 /// How to print what DNS says.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,7 +41,7 @@ impl CheckArgs {
         let mut status = Status::Good;
         for selector in &config.dkim_selectors.0 {
             let key = existing_key(config, selector)?;
-            let name = record_name(config, selector);
+            let name = record_name(selector, config.mail_domain.as_str());
             let finding = find(&dns, &name, &key).await?;
             if self.json {
                 writeln!(out, "{}", finding.to_json(&name))?;

@@ -135,11 +135,6 @@ impl DkimArgs {
     }
 }
 
-/// The absolute name of a selector's record, without its final dot.
-fn record_name(config: &Config, selector: &str) -> String {
-    format!("{selector}._domainkey.{}", config.mail_domain).to_ascii_lowercase()
-}
-
 /// The private key of a selector, which must be there.
 fn existing_key(config: &Config, selector: &str) -> Result<PrivateKey, CommandError> {
     match load_key(config, selector)? {

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use chatmail::Config;
 
-use super::{CommandError, Status, existing_key, record_name};
-use crate::dkim::{PrivateKey, PrivateKeyError};
+use super::{CommandError, Status, existing_key};
+use crate::dkim::{PrivateKey, PrivateKeyError, record_name};
 
 /// The longest string of a TXT record in octets (RFC 1035 section 3.3).
 const STRING_MAX: usize = 255;
@@ -45,7 +45,7 @@ pub(super) fn zone_line(
     selector: &str,
     key: &PrivateKey,
 ) -> Result<String, PrivateKeyError> {
-    let name = record_name(config, selector);
+    let name = record_name(selector, config.mail_domain.as_str());
     let record = key.record()?;
     // ASCII throughout, so that octets and letters are the same.
     let letters: Vec<char> = record.chars().collect();
