@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use chatmail::{Address, Config, Domain};
 
 use crate::dkim::{Signer, Signing};
-use crate::gate::parse_from;
+use crate::gate::{Once, parse_from};
 use crate::session::{Answer, Outcome, Session};
 
 /// Signs messages of our domain.
@@ -41,16 +41,8 @@ pub struct Bounce {
 #[derive(Debug)]
 struct Message {
     signing: Signing,
-    author: Author,
-}
-
-/// The `From` fields so far.
-#[derive(Debug)]
-enum Author {
-    Missing,
-    Mailbox(Address),
-    /// Not one mailbox: nobody would take our signature for it.
-    Invalid,
+    /// Nobody would take our signature for what is not one mailbox.
+    author: Once<Address>,
 }
 
 impl Bounce {
@@ -69,7 +61,7 @@ impl Session for Bounce {
     fn mail(&mut self, _sender: &[u8], _login: Option<&[u8]>) {
         self.message = self.policy.signer.as_ref().map(|signer| Message {
             signing: signer.begin(),
-            author: Author::Missing,
+            author: Once::default(),
         });
     }
 
@@ -81,7 +73,7 @@ impl Session for Bounce {
         if let Some(message) = &mut self.message {
             message.signing.header(name, value);
             if name.eq_ignore_ascii_case(b"From") {
-                message.author.from(value);
+                message.author.set(|| parse_from(value));
             }
         }
     }
@@ -89,8 +81,10 @@ impl Session for Bounce {
     /// A message of another domain is not ours to sign.
     fn end_of_headers(&mut self) {
         let domain = &self.policy.domain;
-        self.message
-            .take_if(|message| !message.author.is_at(domain));
+        self.message.take_if(|message| {
+            let author = message.author.given();
+            author.is_none_or(|author| author.domain() != domain)
+        });
     }
 
     fn body(&mut self, chunk: &[u8]) {
@@ -114,18 +108,5 @@ impl Session for Bounce {
 
     fn abort(&mut self) {
         self.message = None;
-    }
-}
-
-impl Author {
-    fn from(&mut self, value: &[u8]) {
-        *self = match (&self, parse_from(value)) {
-            (Self::Missing, Ok(address)) => Self::Mailbox(address),
-            _ => Self::Invalid,
-        };
-    }
-
-    fn is_at(&self, domain: &Domain) -> bool {
-        matches!(self, Self::Mailbox(address) if address.domain() == domain)
     }
 }

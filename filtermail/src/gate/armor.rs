@@ -2,6 +2,7 @@
 
 use super::base64::{Decoder, decode_checksum};
 use super::crc24::Crc24;
+use super::lines::may_end_line;
 use super::packets::Packets;
 use super::{Direction, Rule};
 
@@ -98,8 +99,7 @@ impl Armor {
         ];
         self.headers += line.len();
         let known = KNOWN.iter().any(|name| line.starts_with(name));
-        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-        let text = str::from_utf8(line).is_ok_and(|text| !text.contains(breaks));
+        let text = str::from_utf8(line).is_ok_and(|text| !text.contains(may_end_line));
         if self.direction == Direction::Outgoing || !known || !text || self.headers > HEADERS_MAX {
             return Err(Rule::ArmorHeader);
         }

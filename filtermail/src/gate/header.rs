@@ -7,7 +7,7 @@
 use super::Rule;
 use super::content_type::ContentType;
 use super::from::parse_from;
-use super::lines::LINE_MAX;
+use super::lines::{LINE_MAX, may_end_line};
 use chatmail::Address;
 
 /// Longest value in octets of a field that decides.
@@ -15,15 +15,6 @@ pub(super) const VALUE_MAX: usize = 2048;
 /// Octets in the header section of a part. Real ones take about 200: names and descriptions, not
 /// letters.
 const PART_HEADERS_MAX: usize = 512;
-
-/// The fields of a message that decide.
-const DECISIVE: [&str; 5] = [
-    "From",
-    "Content-Type",
-    "Secure-Join",
-    "Content-Transfer-Encoding",
-    "MIME-Version",
-];
 
 /// What the header section of the message says.
 #[derive(Debug, Default)]
@@ -39,26 +30,29 @@ impl MessageHeaders {
     /// Takes a field. The error is one of its syntax; what it says is judged at the end.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Rule> {
         let of = |wanted: &str| name.eq_ignore_ascii_case(wanted.as_bytes());
-        let mut syntax = check_field_syntax(name, value);
-        if DECISIVE.iter().any(|wanted| of(wanted)) {
-            syntax = syntax.and_then(|()| check_line_lengths(name, value));
-        }
+        let syntax = check_field_syntax(name, value);
+        let decisive = || syntax.and_then(|()| check_line_lengths(name, value));
         if of("From") {
             // A From field that is broken is there all the same.
+            let syntax = decisive();
             self.from.set(|| syntax.and_then(|()| parse_from(value)));
+            return syntax;
         }
-        syntax?;
         if of("Content-Type") {
+            decisive()?;
             self.content_type.set(|| ContentType::parse(value));
         } else if of("Secure-Join") {
+            decisive()?;
             self.secure_join.set(|| SecureJoin::parse(value));
         } else if of("Content-Transfer-Encoding") {
+            decisive()?;
             self.transfer_encoding
                 .set(|| TransferEncoding::parse(value));
         } else if of("MIME-Version") {
+            decisive()?;
             self.mime_version.set(|| Ok(()));
         }
-        Ok(())
+        syntax
     }
 
     /// The one mailbox of the one From field.
@@ -219,7 +213,7 @@ impl PartHeaders {
 
 /// A field that may stand once.
 #[derive(Debug, Default)]
-enum Once<T> {
+pub(crate) enum Once<T> {
     #[default]
     Missing,
     Given(Result<T, Rule>),
@@ -228,7 +222,7 @@ enum Once<T> {
 
 impl<T> Once<T> {
     /// Takes the field; false when it is not the first.
-    fn set(&mut self, parse: impl FnOnce() -> Result<T, Rule>) -> bool {
+    pub(crate) fn set(&mut self, parse: impl FnOnce() -> Result<T, Rule>) -> bool {
         let first = matches!(self, Self::Missing);
         *self = if first {
             Self::Given(parse())
@@ -236,6 +230,14 @@ impl<T> Once<T> {
             Self::Repeated
         };
         first
+    }
+
+    /// What the field says, when it stands once and can be read.
+    pub(crate) fn given(&self) -> Option<&T> {
+        match self {
+            Self::Given(value) => value.as_ref().ok(),
+            Self::Missing | Self::Repeated => None,
+        }
     }
 
     fn get(&self, repeated: Rule) -> Result<Option<&Result<T, Rule>>, Rule> {
@@ -320,15 +322,11 @@ fn check_line_ends(value: &[u8]) -> Result<(), Rule> {
     }
 }
 
-/// Python's `splitlines` and its like take form feeds, U+0085 or U+2028 for line ends; what a raw
-/// 8-bit octet is depends on the charset that the reader takes.
+/// Nothing that some readers take for a line end, and UTF-8: what another 8-bit octet is depends on
+/// the charset that the reader takes.
 fn check_characters(value: &[u8]) -> Result<(), Rule> {
     let text = str::from_utf8(value).map_err(|_| Rule::HeaderControl)?;
-    let breaks = |c: char| match c {
-        '\t' | '\r' | '\n' => false,
-        '\u{2028}' | '\u{2029}' => true,
-        _ => c.is_control(),
-    };
+    let breaks = |c| !matches!(c, '\t' | '\r' | '\n') && may_end_line(c);
     if text.chars().any(breaks) {
         Err(Rule::HeaderControl)
     } else {

@@ -6,6 +6,12 @@ use super::header::VALUE_MAX;
 /// Longest line in octets without its CRLF (RFC 5322 section 2.1.1).
 pub(super) const LINE_MAX: usize = 998;
 
+/// Whether some programs end a line at a character that is not CR or LF: Python's `splitlines` and
+/// its like do at form feeds, U+0085 and U+2028. All control characters count.
+pub(super) fn may_end_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
 /// Gathers the octets of one line. CR and LF may stand only together, NUL nowhere.
 #[derive(Debug, Default)]
 pub(super) struct Lines {

@@ -36,6 +36,7 @@ use chatmail::Address;
 
 pub(crate) use content_type::ContentType;
 pub use from::parse_from;
+pub(crate) use header::Once;
 pub use reader::MessageReader;
 pub use rule::Rule;
 

@@ -6,7 +6,7 @@
 //! it is kept than what it says on this. That the author's domain signed the message is for the
 //! caller to see to.
 
-use crate::gate::ContentType;
+use crate::gate::{ContentType, Once};
 
 /// The largest body of a delivery report, in octets.
 pub const BODY_MAX: u64 = 1 << 20;
@@ -14,9 +14,9 @@ pub const BODY_MAX: u64 = 1 << 20;
 /// What a message is, as far as delivery reports go.
 #[derive(Debug, Default)]
 pub struct DeliveryReport {
-    content_type: Field<Kind>,
+    content_type: Once<Kind>,
     /// Whether a machine made it.
-    auto_submitted: Field<bool>,
+    auto_submitted: Once<bool>,
     body: u64,
 }
 
@@ -40,15 +40,6 @@ pub enum Flaw {
     TooLarge,
 }
 
-/// A field that may stand once.
-#[derive(Clone, Copy, Debug, Default)]
-enum Field<T> {
-    #[default]
-    Missing,
-    Given(T),
-    Repeated,
-}
-
 /// What a `Content-Type` announces.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
@@ -61,9 +52,9 @@ impl DeliveryReport {
     /// Takes a header field, its value with the white space that follows the colon.
     pub fn header(&mut self, name: &[u8], value: &[u8]) {
         if name.eq_ignore_ascii_case(b"Content-Type") {
-            self.content_type.set(kind(value));
+            self.content_type.set(|| Ok(kind(value)));
         } else if name.eq_ignore_ascii_case(b"Auto-Submitted") {
-            self.auto_submitted.set(is_automatic(value));
+            self.auto_submitted.set(|| Ok(is_automatic(value)));
         }
     }
 
@@ -78,12 +69,12 @@ impl DeliveryReport {
     /// # Errors
     /// The first thing that is missing.
     pub fn check(&self, mail_system: bool) -> Result<(), Flaw> {
-        match self.content_type {
-            Field::Given(Kind::DeliveryStatus) => {}
-            Field::Given(Kind::OtherReport) => return Err(Flaw::ReportType),
-            _ => return Err(Flaw::NoReport),
+        match self.content_type.given() {
+            Some(Kind::DeliveryStatus) => {}
+            Some(Kind::OtherReport) => return Err(Flaw::ReportType),
+            Some(Kind::Else) | None => return Err(Flaw::NoReport),
         }
-        if !matches!(self.auto_submitted, Field::Given(true)) {
+        if self.auto_submitted.given() != Some(&true) {
             Err(Flaw::AutoSubmitted)
         } else if !mail_system {
             Err(Flaw::Sender)
@@ -92,15 +83,6 @@ impl DeliveryReport {
         } else {
             Ok(())
         }
-    }
-}
-
-impl<T> Field<T> {
-    fn set(&mut self, value: T) {
-        *self = match self {
-            Self::Missing => Self::Given(value),
-            _ => Self::Repeated,
-        };
     }
 }
 
