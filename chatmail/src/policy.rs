@@ -110,6 +110,7 @@ impl PolicyClient {
             None => Ok(Policy::default()),
         }
     }
+
     /// Whether the [block list](crate::blocks) names this sender, its domain, or a network that
     /// holds the client. `None` is a client that there is not, or the null sender.
     ///

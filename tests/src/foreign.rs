@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use chatmail::Config;
-use filtermail::dkim::Signer;
+use filtermail::dkim::{PrivateKey, Signer};
 use filtermail::session::Edit;
-use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize};
 use tempfile::TempDir;
 
 use crate::client::{ClientError, Security, SmtpClient, TlsVersion};
@@ -39,15 +38,13 @@ impl ForeignDomain {
     /// The name is none, or the DNS does not take it.
     pub fn new(dns: &Dns, name: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
+        let key = PrivateKey::generate_rsa()?;
         let file = key_file(&folder);
-        fs::write(&file, key.serialize_pem())
-            .with_context(|| format!("writing {}", file.display()))?;
-        let public = base64_simd::STANDARD.encode_to_string(key.subject_public_key_info());
+        fs::write(&file, key.to_pem()?).with_context(|| format!("writing {}", file.display()))?;
         let foreign = Self {
             name: name.to_owned(),
             dns: dns.clone(),
-            record: format!("v=DKIM1; k=rsa; p={public}"),
+            record: key.record()?,
             signer: signer(name, &folder)?,
             folder,
         };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use filtermail::dkim::PrivateKey;
 
 use super::Relay;
 use super::layout::make;
@@ -30,8 +30,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     make(folder, 0o2750, user.with_group("postfix")?)?;
 
     let key = relay.layout.opendkim().join("key.private");
-    let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)?;
-    fs::write(&key, pair.serialize_pem())?;
+    fs::write(&key, PrivateKey::generate_rsa()?.to_pem()?)?;
     user.own(&key)?;
     let values = [
         ("domain", relay.domain()),
