@@ -28,4 +28,5 @@ mod registration;
 mod smuggling;
 mod testbed_command;
 mod testbed_dns;
+mod traffic;
 mod undeliverable;
