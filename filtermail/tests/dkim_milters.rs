@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use common::dns::{Dns, Say};
 use common::doveauth::OPEN;
-use common::{ALICE, BOB, Doveauth, Ending, Filter, Mta, encrypted_body, encrypted_headers};
+use common::{ALICE, BOB, Doveauth, Ending, Filter, Mta, PEER, encrypted_body, encrypted_headers};
 use filtermail::dkim::PrivateKey;
 
 /// A key, its record, and where that is published.
@@ -57,7 +57,7 @@ fn changed(mut headers: Headers, changes: &[String]) -> Headers {
 
 /// What port 25 says to a message from elsewhere.
 async fn judged(filter: &Filter, recipient: &str, headers: &Headers, body: &[u8]) -> Ending {
-    let mut mta = Mta::of(&filter.incoming(), "192.0.2.1").await;
+    let mut mta = Mta::of(&filter.incoming(), PEER).await;
     mta.mail(ALICE, None).await;
     assert_eq!(mta.recipient(recipient).await, Ending::Pass);
     mta.headers(headers).await;
@@ -178,7 +178,7 @@ async fn a_connection_that_ends_while_a_key_is_looked_up() {
     let body = encrypted_body(1000);
     let signed = submitted(&filter, &encrypted_headers(ALICE), &body).await;
     dns.set(RECORD, Say::Silence);
-    let mut mta = Mta::of(&filter.incoming(), "192.0.2.1").await;
+    let mut mta = Mta::of(&filter.incoming(), PEER).await;
     mta.mail(ALICE, None).await;
     assert_eq!(mta.recipient(BOB).await, Ending::Pass);
     mta.headers(&signed).await;

@@ -11,17 +11,7 @@
 mod common;
 
 use common::doveauth::{BARRED, BLOCKED_CLIENT, BROKEN, FULL, MALLORY, OPEN, OPEN_TOO};
-use common::{BOB, Doveauth, Ending, Filter, Mta, encrypted_body, encrypted_headers};
-
-/// Where mail comes from, and who writes it.
-const PEER: &str = "192.0.2.1";
-const CAROL: &str = "carol@[192.0.2.1]";
-
-async fn relay() -> (Filter, Doveauth) {
-    let filter = Filter::start("").await;
-    let doveauth = Doveauth::start(&filter.policy());
-    (filter, doveauth)
-}
+use common::{BOB, CAROL, Doveauth, Ending, Mta, PEER, encrypted_body, encrypted_headers, relay};
 
 fn reply(text: &str) -> Ending {
     Ending::Reply(text.to_owned())

@@ -16,7 +16,7 @@ use std::sync::{Arc, LazyLock};
 use chatmail::Config;
 use common::dns::{Dns, Say};
 use common::doveauth::OPEN;
-use common::{BOB, Doveauth, Ending, Filter, Mta, encrypted_body, encrypted_headers};
+use common::{BOB, Doveauth, Ending, Filter, Mta, PEER, encrypted_body, encrypted_headers};
 use filtermail::dkim::{PrivateKey, Signer};
 use filtermail::session::Edit;
 use tokio::sync::Semaphore;
@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     async fn mta(&self) -> Mta {
-        Mta::of(&self.filter.incoming(), "192.0.2.1").await
+        Mta::of(&self.filter.incoming(), PEER).await
     }
 
     /// Submits on a connection of its own.

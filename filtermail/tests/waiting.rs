@@ -13,19 +13,9 @@ mod common;
 use std::io::ErrorKind;
 
 use common::doveauth::{SLOW, SLOW_SENDER};
-use common::{BOB, Doveauth, Ending, Filter, Mta, encrypted_body, encrypted_headers};
+use common::{BOB, CAROL, Ending, Filter, Mta, PEER, encrypted_body, encrypted_headers, relay};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
-
-/// Where mail comes from, and who writes it.
-const PEER: &str = "192.0.2.1";
-const CAROL: &str = "carol@[192.0.2.1]";
-
-async fn relay() -> (Filter, Doveauth) {
-    let filter = Filter::start("").await;
-    let doveauth = Doveauth::start(&filter.policy());
-    (filter, doveauth)
-}
 
 /// A message of Carol's up to the end of its body, which is not answered yet.
 async fn send_rest(mta: &mut Mta, author: &str, body: &[u8]) {

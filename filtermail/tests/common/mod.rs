@@ -25,6 +25,19 @@ pub const ALICE: &str = "alice@chat.example";
 /// Somebody to write to.
 pub const BOB: &str = "bob@chat.example";
 
+/// Where mail from outside comes from, and who writes it: nobody needs to ask DNS.
+pub const PEER: &str = "192.0.2.1";
+
+/// See [`PEER`].
+pub const CAROL: &str = "carol@[192.0.2.1]";
+
+/// filtermail with a doveauth to ask.
+pub async fn relay() -> (Filter, Doveauth) {
+    let filter = Filter::start("").await;
+    let doveauth = Doveauth::start(&filter.policy());
+    (filter, doveauth)
+}
+
 /// filtermail in this process, on sockets of its own.
 pub struct Filter {
     dir: tempfile::TempDir,
