@@ -7,6 +7,7 @@
 //! - [`config`] - `chatmail.ini`
 //! - [`database`] - the file of the small tables
 //! - [`dict`] - Dovecot's dict protocol
+//! - [`dns`] - who takes a domain's mail, and where hosts are
 //! - [`lifecycle`] - readiness, signals, exit statuses
 //! - [`listen`] - listening sockets
 //! - [`log_limit`] - one log line for a flood of them
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod config;
 pub mod database;
 pub mod dict;
+pub mod dns;
 pub mod lifecycle;
 pub mod listen;
 pub mod log_limit;

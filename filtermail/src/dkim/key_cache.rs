@@ -9,13 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chatmail::Config;
+use chatmail::dns::{DnsFailure, NoServers};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{
-    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::net::NetError;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use moka::Expiry;
 use moka::future::Cache;
@@ -25,12 +21,6 @@ use super::{DkimFailure, PublicKey};
 
 /// The longest that a message waits for a key.
 const DEADLINE: Duration = Duration::from_secs(10);
-
-/// The longest that one server is waited for; with [`ATTEMPTS`] all is over before the deadline.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How often the servers are asked again.
-const ATTEMPTS: usize = 2;
 
 /// The longest that a key is remembered, whatever its TTL.
 const TTL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -54,8 +44,8 @@ pub struct KeyCache {
 
 /// Why there is nobody to ask for keys.
 #[derive(Debug, thiserror::Error)]
-#[error("no DNS servers for DKIM keys: {0}; name some in dns_servers, or mend /etc/resolv.conf")]
-pub struct KeyCacheError(#[from] NetError);
+#[error("DKIM keys cannot be asked for: {0}")]
+pub struct KeyCacheError(#[from] NoServers);
 
 /// The usable keys of one name; at least one.
 #[derive(Clone, Debug)]
@@ -74,24 +64,9 @@ impl KeyCache {
     }
 
     fn with_capacity(config: &Config, capacity: u64) -> Result<Self, KeyCacheError> {
-        let servers = &config.dns_servers.0;
-        let mut builder = if servers.is_empty() {
-            TokioResolver::builder_tokio()?
-        } else {
-            let servers = servers.iter().map(|server| {
-                let at_port = |mut connection: ConnectionConfig| {
-                    connection.port = server.port();
-                    connection
-                };
-                let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                NameServerConfig::new(server.ip(), true, connections.map(at_port).into())
-            });
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        set_options(builder.options_mut());
         Ok(Self {
-            resolver: builder.build()?,
+            // Answers are kept as parsed keys, here.
+            resolver: chatmail::dns::resolver(config, |_| {})?,
             keys: Cache::builder()
                 .max_capacity(capacity)
                 .weigher(|name: &String, keys: &Keys| keys.weight(name))
@@ -144,10 +119,14 @@ impl KeyCache {
     /// # Errors
     /// None that is known.
     pub async fn holding(name: &str, key: PublicKey) -> Result<Self, KeyCacheError> {
+        use hickory_resolver::config::ResolverConfig;
+        use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
         let nowhere = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let runtime = TokioRuntimeProvider::default();
+        let resolver = TokioResolver::builder_with_config(nowhere, runtime).build();
         let cache = Self {
-            resolver: TokioResolver::builder_with_config(nowhere, runtime).build()?,
+            resolver: resolver.map_err(NoServers::from)?,
             keys: Cache::builder().expire_after(AsDnsSays).build(),
         };
         let keys = Arc::new([key]);
@@ -189,15 +168,6 @@ impl Keys {
     }
 }
 
-fn set_options(options: &mut ResolverOpts) {
-    options.timeout = SERVER_TIMEOUT;
-    options.attempts = ATTEMPTS;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.edns0 = true;
-    // Answers are kept as parsed keys, here.
-    options.cache_size = 0;
-}
-
 /// The keys of the first records that can be used.
 fn usable_keys(records: impl Iterator<Item = Vec<u8>>) -> Result<Vec<PublicKey>, DkimFailure> {
     let mut keys = Vec::new();
@@ -216,16 +186,9 @@ fn usable_keys(records: impl Iterator<Item = Vec<u8>>) -> Result<Vec<PublicKey>,
 
 /// Only "no such name" and "no such record" are for good (RFC 6376 section 6.1.2).
 fn failure(error: &NetError) -> DkimFailure {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(found))
-            if matches!(
-                found.response_code,
-                ResponseCode::NoError | ResponseCode::NXDomain
-            ) =>
-        {
-            DkimFailure::KeyMissing
-        }
-        NetError::Timeout => DkimFailure::DnsTimeout,
+    match DnsFailure::of(error) {
+        DnsFailure::Timeout => DkimFailure::DnsTimeout,
+        failure if failure.is_permanent() => DkimFailure::KeyMissing,
         _ => DkimFailure::DnsFailure,
     }
 }
