@@ -16,7 +16,7 @@ use rusqlite::config::DbConfig;
 
 use super::table::{generation, read};
 use super::{BlockList, BlocksError};
-use crate::database::{Database, FileState};
+use crate::database::{Database, FileState, SCHEMA};
 use crate::pace::Pace;
 
 /// How long a reader waits for a file that is locked. Writers do not lock readers out, so this is
@@ -201,7 +201,7 @@ fn load(path: &Path) -> Result<Loaded, BlocksError> {
     let Some(file) = FileState::of(path)? else {
         return Ok(Loaded::empty());
     };
-    let Some(database) = Database::open(path, PATIENCE)? else {
+    let Some(database) = Database::open(&SCHEMA, path, PATIENCE)? else {
         return Ok(Loaded::empty());
     };
     let error = database.error();

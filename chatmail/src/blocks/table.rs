@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 
 use super::{BlockList, Entry, EntryError, Note};
-use crate::database::{Database, DatabaseError};
+use crate::database::{Database, DatabaseError, SCHEMA};
 
 /// Most entries that the list can have, which bounds what a daemon keeps in memory.
 pub const ENTRIES_MAX: usize = 100_000;
@@ -69,7 +69,7 @@ impl BlockTable {
     /// # Errors
     /// See [`DatabaseError`].
     pub fn open(path: &Path) -> Result<Option<Self>, BlocksError> {
-        Ok(Database::open(path, PATIENCE)?.map(Self))
+        Ok(Database::open(&SCHEMA, path, PATIENCE)?.map(Self))
     }
 
     /// Opens the table, and makes the file if there is none; made by root, it belongs to
@@ -78,7 +78,12 @@ impl BlockTable {
     /// # Errors
     /// See [`DatabaseError`].
     pub fn open_or_create(path: &Path, mail_user: &str) -> Result<Self, BlocksError> {
-        Ok(Self(Database::open_or_create(path, PATIENCE, mail_user)?))
+        Ok(Self(Database::open_or_create(
+            &SCHEMA,
+            path,
+            PATIENCE,
+            Some(mail_user),
+        )?))
     }
 
     /// Adds all of these, or none if there is an error, and says of each what came of it. With

@@ -8,18 +8,22 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{User, geteuid};
 use rusqlite::Connection;
 
-use super::{APPLICATION_ID, DatabaseError, file, migrate, sqlite};
+use super::{DatabaseError, Schema, file, migrate, sqlite};
 
 /// User and group id.
 type Owner = (u32, u32);
 
 /// Makes the file, and its folder if need be. A file that another process has made meanwhile is
 /// as good.
-pub(super) fn create(path: &Path, mail_user: &str) -> Result<(), DatabaseError> {
+pub(super) fn create(
+    schema: &Schema,
+    path: &Path,
+    mail_user: Option<&str>,
+) -> Result<(), DatabaseError> {
     let folder = path.parent().unwrap_or(path);
     let owner = prepare_folder(folder, mail_user)?;
     let temporary = temporary_name(path).map_err(file("name", path))?;
-    let made = fill(&temporary, owner).and_then(|()| link(&temporary, path));
+    let made = fill(schema, &temporary, owner).and_then(|()| link(&temporary, path));
     // A process that is killed before this leaves some kilobytes that nobody opens.
     let removed = std::fs::remove_file(&temporary);
     made?;
@@ -29,7 +33,8 @@ pub(super) fn create(path: &Path, mail_user: &str) -> Result<(), DatabaseError> 
 }
 
 /// Whom the file is to belong to, unless that is who makes it anyway.
-fn prepare_folder(folder: &Path, mail_user: &str) -> Result<Option<Owner>, DatabaseError> {
+fn prepare_folder(folder: &Path, mail_user: Option<&str>) -> Result<Option<Owner>, DatabaseError> {
+    let mail_user = mail_user.unwrap_or_default();
     let mail_owner = mail_owner(mail_user).map_err(file("find the owner of", folder))?;
     match std::fs::metadata(folder) {
         Ok(_) if !geteuid().is_root() => Ok(None),
@@ -70,7 +75,7 @@ fn temporary_name(path: &Path) -> io::Result<PathBuf> {
 }
 
 /// A database with all tables and nothing in them, on disk.
-fn fill(path: &Path, owner: Option<Owner>) -> Result<(), DatabaseError> {
+fn fill(schema: &Schema, path: &Path, owner: Option<Owner>) -> Result<(), DatabaseError> {
     let mut options = OpenOptions::new();
     let empty = options.write(true).create_new(true).mode(0o600).open(path);
     let empty = empty.map_err(file("make", path))?;
@@ -80,8 +85,8 @@ fn fill(path: &Path, owner: Option<Owner>) -> Result<(), DatabaseError> {
     drop(empty);
     let fill = || {
         let mut connection = Connection::open(path)?;
-        connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-        migrate(&mut connection)?;
+        connection.pragma_update(None, "application_id", schema.application_id)?;
+        migrate(schema, &mut connection)?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.close().map_err(|(_, error)| error)
     };

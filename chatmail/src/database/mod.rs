@@ -1,11 +1,12 @@
-//! The file of the relay's small tables (`database_path`): SQLite, shared by what needs a table.
+//! Files of small tables: SQLite, each shared by what needs a table. [`SCHEMA`] is the relay's
+//! (`database_path`).
 //!
-//! The file is whole or not there: a new one is made under another name and linked in place. What
+//! A file is whole or not there: a new one is made under another name and linked in place. What
 //! is there and is not ours is an error and is never written to. `application_id` says that a file
-//! is ours, `user_version` how many of [`MIGRATIONS`] it has had; whoever opens it applies the rest.
+//! is ours, `user_version` how many migrations it has had; whoever opens it applies the rest.
 //!
 //! The write-ahead log lets readers go on while somebody writes. It lies beside the file, so the
-//! folder must belong to the mail user too. SQLite gives it the owner of the file, also when root
+//! folder must belong to the file's owner too. SQLite gives it the owner of the file, also when root
 //! is the first to open it.
 
 mod create;
@@ -18,14 +19,23 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-/// "chml": marks the file as ours (`PRAGMA application_id`).
-const APPLICATION_ID: i32 = 0x6368_6d6c;
+/// What one kind of file holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// Marks a file as of this kind (`PRAGMA application_id`).
+    pub application_id: i32,
+    /// What made the tables what they are, in order. Never changed, only added to.
+    pub migrations: &'static [&'static str],
+    /// The key of `chatmail.ini` that names the file.
+    pub key: &'static str,
+}
 
-/// What made the tables what they are, in order. Never changed, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("1.sql")];
-
-/// The version that they lead to (`PRAGMA user_version`).
-const LATEST: i64 = MIGRATIONS.len() as i64;
+/// The file of the relay's small tables (`database_path`).
+pub const SCHEMA: Schema = Schema {
+    application_id: 0x6368_6d6c, // "chml"
+    migrations: &[include_str!("1.sql")],
+    key: "database_path",
+};
 
 /// Why the tables cannot be used. The text tells no content of theirs.
 #[derive(Debug, thiserror::Error)]
@@ -40,24 +50,27 @@ pub enum DatabaseError {
     },
     /// The file is of another program, or empty.
     #[error(
-        "{path} is not a database of chatmail; move it away or set database_path to another file",
+        "{path} is not a database of chatmail; move it away or set {key} to another file",
         path = path.display()
     )]
     Foreign {
+        /// The key of `chatmail.ini` that names the file.
+        key: &'static str,
         /// The file.
         path: PathBuf,
     },
     /// A newer version has changed the tables.
     #[error(
         "{path} was made by a newer version (its tables are of version {found}, known is {known})",
-        path = path.display(),
-        known = LATEST
+        path = path.display()
     )]
     Newer {
         /// The file.
         path: PathBuf,
         /// What it says of itself.
         found: i64,
+        /// The newest version that is known here.
+        known: i64,
     },
     /// The system does not let us look at the file, or make it.
     #[error("cannot {action} {path}: {source}", path = path.display())]
@@ -82,9 +95,17 @@ pub enum DatabaseError {
     },
 }
 
+impl Schema {
+    /// The version that all migrations lead to (`PRAGMA user_version`).
+    const fn latest(&self) -> i64 {
+        self.migrations.len() as i64
+    }
+}
+
 /// An open file with all migrations applied.
 #[derive(Debug)]
 pub struct Database {
+    schema: &'static Schema,
     path: PathBuf,
     connection: Connection,
 }
@@ -95,33 +116,43 @@ impl Database {
     ///
     /// # Errors
     /// See [`DatabaseError`].
-    pub fn open(path: &Path, patience: Duration) -> Result<Option<Self>, DatabaseError> {
+    pub fn open(
+        schema: &'static Schema,
+        path: &Path,
+        patience: Duration,
+    ) -> Result<Option<Self>, DatabaseError> {
         match FileState::of(path)? {
-            Some(_) => Self::open_existing(path, patience).map(Some),
+            Some(_) => Self::open_existing(schema, path, patience).map(Some),
             None => Ok(None),
         }
     }
 
     /// Opens a file, which is made if there is none. Made by root it belongs to `mail_user`, as
-    /// does its folder if that is made as well.
+    /// does its folder if that is made as well; without a `mail_user` to the folder's owner.
     ///
     /// # Errors
     /// See [`DatabaseError`].
     pub fn open_or_create(
+        schema: &'static Schema,
         path: &Path,
         patience: Duration,
-        mail_user: &str,
+        mail_user: Option<&str>,
     ) -> Result<Self, DatabaseError> {
         if FileState::of(path)?.is_none() {
-            create::create(path, mail_user)?;
+            create::create(schema, path, mail_user)?;
         }
-        Self::open_existing(path, patience)
+        Self::open_existing(schema, path, patience)
     }
 
-    fn open_existing(path: &Path, patience: Duration) -> Result<Self, DatabaseError> {
+    fn open_existing(
+        schema: &'static Schema,
+        path: &Path,
+        patience: Duration,
+    ) -> Result<Self, DatabaseError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(path, flags);
         let mut database = Self {
+            schema,
             path: path.into(),
             connection: opened.map_err(sqlite(path))?,
         };
@@ -138,24 +169,29 @@ impl Database {
         self.connection
             .pragma_update(None, "trusted_schema", "OFF")?;
         let path = || self.path.clone();
-        if pragma::<i32>(&self.connection, "application_id")? != APPLICATION_ID {
-            return Ok(Err(DatabaseError::Foreign { path: path() }));
+        if pragma::<i32>(&self.connection, "application_id")? != self.schema.application_id {
+            return Ok(Err(DatabaseError::Foreign {
+                key: self.schema.key,
+                path: path(),
+            }));
         }
         let found: i64 = pragma(&self.connection, "user_version")?;
-        if !(0..=LATEST).contains(&found) {
+        let known = self.schema.latest();
+        if !(0..=known).contains(&found) {
             return Ok(Err(DatabaseError::Newer {
                 path: path(),
                 found,
+                known,
             }));
         }
-        if found < LATEST {
-            migrate(&mut self.connection)?;
+        if found < known {
+            migrate(self.schema, &mut self.connection)?;
         }
         Ok(Ok(()))
     }
 
     /// For the modules that have a table in the file.
-    pub(crate) fn connection(&mut self) -> &mut Connection {
+    pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
@@ -165,7 +201,7 @@ impl Database {
     }
 
     /// For `map_err` of what is asked over [`connection`](Self::connection).
-    pub(crate) fn error(&self) -> impl Fn(rusqlite::Error) -> DatabaseError + use<> {
+    pub fn error(&self) -> impl Fn(rusqlite::Error) -> DatabaseError + use<> {
         sqlite(&self.path)
     }
 }
@@ -209,16 +245,16 @@ fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> r
 }
 
 /// Applies what the file has not had, all of it or nothing.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+fn migrate(schema: &Schema, connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     // Another process may have been quicker.
     let had: i64 = pragma(&transaction, "user_version")?;
     let had = usize::try_from(had).unwrap_or(usize::MAX);
-    if had < MIGRATIONS.len() {
-        for migration in MIGRATIONS.iter().skip(had) {
+    if had < schema.migrations.len() {
+        for migration in schema.migrations.iter().skip(had) {
             transaction.execute_batch(migration)?;
         }
-        transaction.pragma_update(None, "user_version", LATEST)?;
+        transaction.pragma_update(None, "user_version", schema.latest())?;
     }
     transaction.commit()
 }

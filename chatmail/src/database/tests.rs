@@ -9,14 +9,22 @@ const PATIENCE: Duration = Duration::from_millis(50);
 const NO_USER: &str = "no-such-user";
 
 fn create(path: &Path) -> Database {
-    Database::open_or_create(path, PATIENCE, NO_USER).unwrap()
+    open_or_create(path, PATIENCE, NO_USER).unwrap()
+}
+
+fn open_or_create(
+    path: &Path,
+    patience: Duration,
+    mail_user: &str,
+) -> Result<Database, DatabaseError> {
+    Database::open_or_create(&SCHEMA, path, patience, Some(mail_user))
 }
 
 #[test]
 fn a_new_file_is_private_complete_and_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sub/tables");
-    assert!(Database::open(&path, PATIENCE).unwrap().is_none());
+    assert!(Database::open(&SCHEMA, &path, PATIENCE).unwrap().is_none());
     drop(create(&path));
     let found = std::fs::metadata(&path).unwrap();
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
@@ -26,10 +34,10 @@ fn a_new_file_is_private_complete_and_alone() {
         .collect();
     assert_eq!(names, ["tables"]);
 
-    let database = Database::open(&path, PATIENCE).unwrap().unwrap();
+    let database = Database::open(&SCHEMA, &path, PATIENCE).unwrap().unwrap();
     assert_eq!(
         pragma::<i64>(&database.connection, "user_version"),
-        Ok(LATEST)
+        Ok(SCHEMA.latest())
     );
     let mode: String = pragma(&database.connection, "journal_mode").unwrap();
     assert_eq!(mode, "wal");
@@ -43,8 +51,7 @@ fn of_several_that_make_the_file_all_get_the_same() {
         for number in 0..8 {
             let path = &path;
             scope.spawn(move || {
-                let mut database =
-                    Database::open_or_create(path, Duration::from_secs(20), NO_USER).unwrap();
+                let mut database = open_or_create(path, Duration::from_secs(20), NO_USER).unwrap();
                 let sql = "INSERT INTO blocks VALUES (?1, '', '')";
                 database.connection().execute(sql, [number]).unwrap();
             });
@@ -66,8 +73,8 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let path = dir.path().join("tables");
     for content in [&b""[..], b"not a database at all", &[0; 8192]] {
         std::fs::write(&path, content).unwrap();
-        assert!(Database::open(&path, PATIENCE).is_err());
-        assert!(Database::open_or_create(&path, PATIENCE, NO_USER).is_err());
+        assert!(Database::open(&SCHEMA, &path, PATIENCE).is_err());
+        assert!(open_or_create(&path, PATIENCE, NO_USER).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), content);
     }
 
@@ -75,7 +82,7 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("CREATE TABLE blocks (x)").unwrap();
     drop(other);
-    let refused = Database::open(&path, PATIENCE).unwrap_err();
+    let refused = Database::open(&SCHEMA, &path, PATIENCE).unwrap_err();
     assert!(matches!(refused, DatabaseError::Foreign { .. }));
     assert!(refused.to_string().contains("move it away"), "{refused}");
 }
@@ -90,7 +97,7 @@ fn tables_of_a_newer_version_are_refused() {
         .pragma_update(None, "user_version", 1000)
         .unwrap();
     drop(database);
-    let refused = Database::open(&path, PATIENCE).unwrap_err();
+    let refused = Database::open(&SCHEMA, &path, PATIENCE).unwrap_err();
     assert!(matches!(refused, DatabaseError::Newer { found: 1000, .. }));
 }
 
@@ -99,13 +106,13 @@ fn tables_of_an_older_version_are_brought_up_to_date() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tables");
     let old = Connection::open(&path).unwrap();
-    old.pragma_update(None, "application_id", APPLICATION_ID)
+    old.pragma_update(None, "application_id", SCHEMA.application_id)
         .unwrap();
     drop(old);
-    let mut database = Database::open(&path, PATIENCE).unwrap().unwrap();
+    let mut database = Database::open(&SCHEMA, &path, PATIENCE).unwrap().unwrap();
     assert_eq!(
         pragma::<i64>(&database.connection, "user_version"),
-        Ok(LATEST)
+        Ok(SCHEMA.latest())
     );
     let sql = "SELECT number FROM generations WHERE name = 'blocks'";
     let generation = database.connection().query_row(sql, [], |row| row.get(0));
@@ -118,7 +125,7 @@ fn who_writes_waits_for_another_writer_only_so_long() {
     let path = dir.path().join("tables");
     let mut first = create(&path);
     first.connection().execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut second = Database::open(&path, PATIENCE).unwrap().unwrap();
+    let mut second = Database::open(&SCHEMA, &path, PATIENCE).unwrap().unwrap();
     let written = second.connection().execute("DELETE FROM blocks", []);
     assert!(written.unwrap_err().to_string().contains("locked"));
 }
@@ -127,7 +134,7 @@ fn who_writes_waits_for_another_writer_only_so_long() {
 fn a_folder_that_is_missing_twice_over_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b/tables");
-    let refused = Database::open_or_create(&path, PATIENCE, NO_USER).unwrap_err();
+    let refused = open_or_create(&path, PATIENCE, NO_USER).unwrap_err();
     assert!(matches!(refused, DatabaseError::File { .. }), "{refused}");
 }
 
@@ -141,7 +148,7 @@ fn root_makes_files_for_the_mail_user() {
     let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("made/tables");
-    let mut database = Database::open_or_create(&path, PATIENCE, "nobody").unwrap();
+    let mut database = open_or_create(&path, PATIENCE, "nobody").unwrap();
     let write = "INSERT INTO blocks VALUES ('x.org', '', '')";
     database.connection().execute(write, []).unwrap();
     for name in ["", "tables", "tables-wal", "tables-shm"] {
@@ -151,7 +158,7 @@ fn root_makes_files_for_the_mail_user() {
     }
 
     let own = dir.path().join("tables");
-    let refused = Database::open_or_create(&own, PATIENCE, "nobody").unwrap_err();
+    let refused = open_or_create(&own, PATIENCE, "nobody").unwrap_err();
     assert!(matches!(refused, DatabaseError::Folder { .. }), "{refused}");
     assert!(!own.exists());
     // Without such a user the owner of the folder is the next best.
