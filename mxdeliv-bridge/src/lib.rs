@@ -5,6 +5,7 @@
 //! - [`routes`]: which way a domain's mail goes, what is known of peers, and connections to them
 //! - [`statistics`]: how mail to and from each peer fares
 //! - [`admin`]: the operator's commands
+//! - [`database`]: the file of what is known of peers
 //!
 //! There is no queue here: Postfix has it. Nothing is acknowledged before the next one has it, be that
 //! a peer, Dovecot or Postfix.
@@ -12,6 +13,7 @@
 pub mod admin;
 pub mod budget;
 pub mod daemon;
+pub mod database;
 pub mod envelope;
 pub mod inbound;
 pub mod mail_client;
