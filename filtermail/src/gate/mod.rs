@@ -37,7 +37,8 @@ use chatmail::Address;
 pub(crate) use content_type::ContentType;
 pub use from::parse_from;
 pub(crate) use header::Once;
-pub use reader::MessageReader;
+pub(crate) use lines::LineCheck;
+pub use reader::{MessageReader, Sink};
 pub use rule::Rule;
 
 use header::{Kind, MessageHeaders};

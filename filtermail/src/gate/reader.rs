@@ -1,17 +1,58 @@
-//! Whole messages, as they stand in a file or come by HTTP, for a [`Gate`].
+//! Whole messages, as they stand in a file or come by HTTP, for a [`Gate`] or another [`Sink`].
 
+use super::header::VALUE_MAX;
 use super::lines::{Fields, Lines};
 use super::{Direction, Gate, Progress, Rule, Verdict};
 
-/// Feeds a message of RFC 5322 to a [`Gate`]: splits it into header fields and body.
+/// Splits a message of RFC 5322 into header fields and body, for a [`Gate`] unless told otherwise.
 ///
 /// Chunks may have any size. Lines end in CRLF; a CR or LF alone, a NUL, and anything in the
-/// header section that is neither a field nor a continuation refuse the message.
+/// header section that is neither a field nor a continuation refuse the message. What stands in the
+/// body's lines is for the sink to judge.
 #[derive(Debug)]
-pub struct MessageReader {
-    gate: Gate,
+pub struct MessageReader<S = Gate> {
+    sink: S,
     place: Place,
     endings: Endings,
+}
+
+/// What a [`MessageReader`] feeds, in the order of the message.
+pub trait Sink {
+    /// The longest value of a header field that must arrive whole, in octets; of a longer one more
+    /// than this arrives, but perhaps not all.
+    const VALUE_MAX: usize;
+
+    /// Takes a header field, its value as it stands behind the colon, with LF where it is folded.
+    fn header(&mut self, name: &[u8], value: &[u8]);
+
+    /// The header section is complete.
+    fn end_of_headers(&mut self);
+
+    /// Takes the next octets of the body.
+    fn body(&mut self, chunk: &[u8]) -> Progress;
+
+    /// The header section breaks a rule; nothing of the message follows.
+    fn refuse(&mut self, rule: Rule);
+}
+
+impl Sink for Gate {
+    const VALUE_MAX: usize = VALUE_MAX;
+
+    fn header(&mut self, name: &[u8], value: &[u8]) {
+        self.header(name, value);
+    }
+
+    fn end_of_headers(&mut self) {
+        self.end_of_headers();
+    }
+
+    fn body(&mut self, chunk: &[u8]) -> Progress {
+        self.body(chunk)
+    }
+
+    fn refuse(&mut self, rule: Rule) {
+        self.refuse(rule);
+    }
 }
 
 #[derive(Debug)]
@@ -34,18 +75,39 @@ enum Endings {
 impl MessageReader {
     /// Reads a message as it goes over the wire.
     pub fn new(direction: Direction) -> Self {
-        Self::with_endings(direction, Endings::Kept)
+        Self::feeding(Gate::new(direction))
     }
 
     /// Reads a message as it is stored: when its first line ends in LF alone, as in most Maildirs,
     /// each LF is read as CRLF, and a CR anywhere refuses the message.
     pub fn new_stored(direction: Direction) -> Self {
-        Self::with_endings(
-            direction,
-            Endings::Unknown {
-                after_carriage_return: false,
-            },
-        )
+        let endings = Endings::Unknown {
+            after_carriage_return: false,
+        };
+        Self {
+            endings,
+            ..Self::new(direction)
+        }
+    }
+
+    /// The message is complete.
+    pub fn finish(self) -> Verdict {
+        self.complete().finish()
+    }
+}
+
+impl<S: Sink> MessageReader<S> {
+    /// Reads a message as it goes over the wire, for this sink.
+    pub fn feeding(sink: S) -> Self {
+        let place = Place::Headers {
+            lines: Lines::default(),
+            fields: Fields::keeping(S::VALUE_MAX),
+        };
+        Self {
+            sink,
+            place,
+            endings: Endings::Kept,
+        }
     }
 
     /// Takes the next octets of the message.
@@ -81,16 +143,16 @@ impl MessageReader {
         }
     }
 
-    /// The message is complete.
-    pub fn finish(mut self) -> Verdict {
+    /// The message is complete; gives the sink back.
+    pub fn complete(mut self) -> S {
         if let Place::Headers {
             mut lines,
             mut fields,
         } = std::mem::replace(&mut self.place, Place::Body)
         {
-            let gate = &mut self.gate;
+            let sink = &mut self.sink;
             let mut on_field = |name: &[u8], value: &[u8]| {
-                gate.header(name, value);
+                sink.header(name, value);
                 Ok(())
             };
             let result = lines.finish().and_then(|line| {
@@ -100,23 +162,11 @@ impl MessageReader {
                 fields.line(b"", &mut on_field)
             });
             match result {
-                Ok(_) => self.gate.end_of_headers(),
-                Err(rule) => self.gate.refuse(rule),
+                Ok(_) => self.sink.end_of_headers(),
+                Err(rule) => self.sink.refuse(rule),
             }
         }
-        self.gate.finish()
-    }
-
-    fn with_endings(direction: Direction, endings: Endings) -> Self {
-        let place = Place::Headers {
-            lines: Lines::default(),
-            fields: Fields::default(),
-        };
-        Self {
-            gate: Gate::new(direction),
-            place,
-            endings,
-        }
+        self.sink
     }
 
     fn push_with_lf(&mut self, chunk: &[u8]) -> Progress {
@@ -146,12 +196,12 @@ impl MessageReader {
         if matches!(self.place, Place::Headers { .. })
             && let Err(rule) = self.headers(&mut chunk)
         {
-            self.gate.refuse(rule);
+            self.sink.refuse(rule);
             self.place = Place::Refused;
         }
         match self.place {
             Place::Headers { .. } => Progress::More,
-            Place::Body => self.gate.body(chunk),
+            Place::Body => self.sink.body(chunk),
             Place::Refused => Progress::Decided,
         }
     }
@@ -161,13 +211,13 @@ impl MessageReader {
             return Ok(());
         };
         while let Some(line) = lines.take(chunk)? {
-            let gate = &mut self.gate;
+            let sink = &mut self.sink;
             let end = fields.line(&line, |name, value| {
-                gate.header(name, value);
+                sink.header(name, value);
                 Ok(())
             })?;
             if end {
-                self.gate.end_of_headers();
+                self.sink.end_of_headers();
                 self.place = Place::Body;
                 return Ok(());
             }
