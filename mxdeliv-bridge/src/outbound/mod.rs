@@ -1,5 +1,7 @@
 //! What Postfix hands over for peers.
 
+pub mod lmtp;
+
 use chatmail::Config;
 use prometheus_client::registry::Registry;
 
