@@ -13,7 +13,7 @@
 //! - `line_buffer`: lines out of the bytes of a socket; no I/O
 //! - [`session`]: one connection's commands, with its open transactions; no I/O
 //! - [`server`]: a listener that serves a [`Handler`]
-//! - [`client`]: lookups, over connections that are kept
+//! - [`client`]: lookups, over connections that are kept; iterations and commits
 //!
 //! Not served: replies with several values (`M`), which no dict of ours has, and sorted iteration.
 
