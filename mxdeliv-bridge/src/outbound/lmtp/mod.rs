@@ -4,15 +4,16 @@
 //! gets no reply before that. Room for it is asked for at `DATA`: who finds none is told to come
 //! again before the first octet of the message.
 
-use std::sync::Arc;
+mod server;
+mod session;
 
 use bytes::Bytes;
 use chatmail::Reply;
-use tokio::net::UnixListener;
 
 use crate::budget::{Exhausted, Reservation};
-use crate::daemon::Stop;
 use crate::envelope::{Envelope, Recipient};
+
+pub use server::serve;
 
 /// What a server does with mail.
 pub trait Transactions: Send + Sync + 'static {
@@ -26,14 +27,16 @@ pub trait Transactions: Send + Sync + 'static {
         recipient: &Recipient,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
 
-    /// Room for so many octets of a message that is about to come; asked again for more when it turns
-    /// out to be larger than the client said. May wait, at most a minute.
+    /// Room for so many octets of a message that is about to come. Asked again, for more, when it
+    /// turns out to be larger than the client said: `held` is what it was given before. May wait, at
+    /// most a minute.
     ///
     /// # Errors
     /// There is none: the client is told 452.
     fn room(
         &self,
         envelope: &Envelope,
+        held: u64,
         octets: u64,
     ) -> impl Future<Output = Result<Vec<Reservation>, Exhausted>> + Send;
 
@@ -61,17 +64,4 @@ impl HeldMessage {
     pub fn octets(&self) -> &Bytes {
         &self.octets
     }
-}
-
-/// Serves until it is told to stop; then takes no new connections, finishes the transactions that were
-/// begun, and returns. `size_max` is the largest message in octets, `name` what the log calls the
-/// socket.
-pub async fn serve<T: Transactions>(
-    name: &'static str,
-    listener: UnixListener,
-    transactions: Arc<T>,
-    size_max: u64,
-    stop: Stop,
-) {
-    drop((name, listener, transactions, size_max, stop));
 }
