@@ -351,3 +351,6 @@ fn refusal(fault: DataFault) -> Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
