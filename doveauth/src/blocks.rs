@@ -3,14 +3,14 @@
 //! It writes the file that the daemon reads, so it works whether that is running or not, and what it
 //! has changed holds when it returns.
 
-use std::io::{self, BufRead, Write};
-use std::str::FromStr;
+pub mod dict;
 
-use anyhow::Context as _;
+use std::io::{BufRead, Write};
+
 use chatmail::Config;
-use chatmail::blocks::{Addition, BlockTable, Entry, EntryError, Note};
+use chatmail::blocks::arguments::{Entries, InputError, removal};
+use chatmail::blocks::{Addition, BlockTable, Note};
 use clap::Subcommand;
-use serde_json::json;
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
@@ -74,35 +74,6 @@ The daemon need not be restarted.
 Exit status: 0 all were on the list and are removed, 1 some were not on the list, 2 an entry is
 wrong and none was removed, 70 the list cannot be changed, 78 configuration error.";
 
-/// Entries to add or to remove.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Entries {
-    /// Print one JSON object per entry: {"entry": "…", "kind": "…", "outcome": "…"}
-    #[arg(long)]
-    json: bool,
-    /// Addresses, domains, networks (192.0.2.0/24) or IP addresses; - reads them from standard
-    /// input, one per line, where lines that begin with # are skipped
-    #[arg(required = true, value_name = "ENTRY")]
-    entries: Vec<Given>,
-}
-
-#[derive(Clone, Debug)]
-enum Given {
-    Entry(Entry),
-    StandardInput,
-}
-
-impl FromStr for Given {
-    type Err = EntryError;
-
-    fn from_str(text: &str) -> Result<Self, EntryError> {
-        match text {
-            "-" => Ok(Self::StandardInput),
-            text => text.parse().map(Self::Entry),
-        }
-    }
-}
-
 /// How it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
@@ -112,30 +83,16 @@ pub enum Done {
     SomeMissing,
 }
 
-/// A line of standard input that is no entry.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line} of standard input, `{text}`: {why}")]
-pub struct WrongLine {
-    line: usize,
-    text: String,
-    why: EntryError,
-}
-
 impl BlocksCommand {
     /// Puts what standard input says into the place of `-`, so that nothing is left to be read.
     ///
     /// # Errors
-    /// [`WrongLine`], or standard input cannot be read.
-    pub fn read_input(&mut self, input: impl BufRead) -> anyhow::Result<()> {
-        let (Self::Add { entries, .. } | Self::Remove { entries, .. }) = self else {
-            return Ok(());
-        };
-        let is_input = |given: &Given| matches!(given, Given::StandardInput);
-        if entries.entries.iter().any(is_input) {
-            entries.entries.retain(|given| !is_input(given));
-            entries.entries.extend(read_lines(input)?);
+    /// See [`InputError`].
+    pub fn read_input(&mut self, input: impl BufRead) -> Result<(), InputError> {
+        match self {
+            Self::Add { entries, .. } | Self::Remove { entries, .. } => entries.read_input(input),
+            Self::List { .. } => Ok(()),
         }
-        Ok(())
     }
 
     /// Does it, and writes what came of it, a line for each entry.
@@ -153,64 +110,10 @@ impl BlocksCommand {
     }
 }
 
-fn read_lines(input: impl BufRead) -> anyhow::Result<Vec<Given>> {
-    let mut given = Vec::new();
-    for (number, line) in input.lines().enumerate() {
-        let line = line.context("cannot read standard input")?;
-        let text = line.trim();
-        if text.is_empty() || text.starts_with('#') {
-            continue;
-        }
-        let entry = text.parse().map_err(|why| WrongLine {
-            line: number + 1,
-            text: text.to_owned(),
-            why,
-        })?;
-        given.push(Given::Entry(entry));
-    }
-    Ok(given)
-}
-
-impl Entries {
-    fn all(&self) -> Vec<Entry> {
-        let entry = |given: &Given| match given {
-            Given::Entry(entry) => Some(entry.clone()),
-            Given::StandardInput => None,
-        };
-        self.entries.iter().filter_map(entry).collect()
-    }
-
-    fn report(
-        &self,
-        entries: &[Entry],
-        outcomes: impl IntoIterator<Item = &'static str>,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        for (entry, outcome) in entries.iter().zip(outcomes) {
-            if self.json {
-                let text = entry.to_string();
-                let line = json!({ "entry": text, "kind": entry.kind(), "outcome": outcome });
-                writeln!(out, "{line}")?;
-            } else {
-                writeln!(out, "{outcome} {entry}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 fn list(config: &Config, json: bool, out: &mut impl Write) -> anyhow::Result<Done> {
-    let Some(mut table) = BlockTable::open(&config.database_path)? else {
-        return Ok(Done::All);
-    };
-    for listed in table.entries()? {
-        let (entry, kind) = (listed.entry.to_string(), listed.entry.kind());
-        let (added, note) = (listed.added, listed.note);
-        if json {
-            let line = json!({ "entry": entry, "kind": kind, "added": added, "note": note });
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "{entry}\t{added}\t{note}")?;
+    if let Some(mut table) = BlockTable::open(&config.database_path)? {
+        for listed in table.entries()? {
+            listed.write(json, out)?;
         }
     }
     Ok(Done::All)
@@ -225,11 +128,7 @@ fn add(
     let entries = given.all();
     let mut table = BlockTable::open_or_create(&config.database_path, &config.mail_user)?;
     let additions = table.add(&entries, note)?;
-    let outcomes = additions.iter().map(|addition| match addition {
-        Addition::Added => "added",
-        Addition::Noted => "noted",
-        Addition::Unchanged => "unchanged",
-    });
+    let outcomes = additions.into_iter().map(Addition::as_str);
     given.report(&entries, outcomes, out)?;
     Ok(Done::All)
 }
@@ -240,10 +139,7 @@ fn remove(config: &Config, given: &Entries, out: &mut impl Write) -> anyhow::Res
         Some(mut table) => table.remove(&entries)?,
         None => vec![false; entries.len()],
     };
-    let outcomes = removed.iter().map(|&removed| match removed {
-        true => "removed",
-        false => "missing",
-    });
+    let outcomes = removed.iter().map(|&removed| removal(removed));
     given.report(&entries, outcomes, out)?;
     Ok(if removed.contains(&false) {
         Done::SomeMissing

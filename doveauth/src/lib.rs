@@ -7,9 +7,10 @@
 //! | `doveauth_socket` | Dovecot's auth workers | passdb (creates accounts), userdb, list of accounts |
 //! | `lastlogin_socket` | Dovecot's imap processes | the day of the last login |
 //! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address; who is blocked |
+//! | `blocks_socket` | mxdeliv-bridge | shows the block list and changes it, for operators |
 //!
-//! The first two are for the mail user and its group. The third can be used by every user who can reach it:
-//! the rights of its directory say who that is.
+//! The first two and the last are for the mail user and its group. The third can be used by every user who can
+//! reach it: the rights of its directory say who that is. Whoever may use the last decides whose mail is refused.
 //!
 //! A further dict is a [`Handler`](chatmail::dict::Handler) and an entry in [`Daemon::bind`].
 
@@ -38,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::auth::{AuthDict, Owner};
+use crate::blocks::dict::BlocksDict;
 use crate::last_login::LastLoginDict;
 use crate::metrics::Metrics;
 use crate::policy::PolicyDict;
@@ -109,8 +111,10 @@ impl Daemon {
         daemon.add("auth", &config.doveauth_socket, 0o660, auth)?;
         let last_login = LastLoginDict::new(Arc::clone(&accounts), metrics.clone());
         daemon.add("last-login", &config.lastlogin_socket, 0o660, last_login)?;
-        let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics);
+        let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics.clone());
         daemon.add("policy", &config.policy_socket, 0o666, policy)?;
+        let blocks = BlocksDict::new(config, metrics);
+        daemon.add("blocks", &config.blocks_socket, 0o660, blocks)?;
         if let Some(address) = config.doveauth_metrics {
             let server = chatmail::metrics::serve(address, registry);
             daemon.metrics = Some(Box::pin(server.map_err(StartError::Metrics)?));

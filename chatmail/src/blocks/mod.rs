@@ -16,12 +16,16 @@
 //! - [`BlockTable`]: the table, for those who change it
 //! - [`BlockList`]: all of it in memory
 //! - [`LiveBlockList`]: the same, always as the table is now
+//! - [`remote`]: the table over a socket of doveauth's, for those who may not touch the file
+//! - [`arguments`]: what the command lines that show and change the list have in common
 
+pub mod arguments;
 mod entry;
 mod list;
 mod live;
 mod network;
 mod ranges;
+pub mod remote;
 mod table;
 
 pub use entry::{Entry, EntryError, NOTE_MAX, Note, NoteError};
