@@ -11,12 +11,14 @@ use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener as BoundListener;
+use std::os::unix::net::{
+    UnixDatagram as ConnectedDatagram, UnixListener as BoundListener, UnixStream as ConnectedStream,
+};
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpSocket, UnixDatagram, UnixListener, UnixSocket};
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn` (4096 by
 /// default).
@@ -44,12 +46,25 @@ pub fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
         socket.set_nonblocking(true)?;
         return UnixListener::from_std(socket);
     }
-    remove_stale(path)?;
+    remove_stale(path, |path| ConnectedStream::connect(path).map(drop))?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     // Before `listen` a connection is refused, so nobody gets in with other permissions.
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)
+}
+
+/// Takes datagrams on a unix socket with these permission bits.
+///
+/// A socket file that no process has, as a killed daemon leaves it, is replaced.
+///
+/// # Errors
+/// As [`unix`].
+pub fn unix_datagram(path: &Path, mode: u32) -> io::Result<UnixDatagram> {
+    remove_stale(path, |path| ConnectedDatagram::unbound()?.connect(path))?;
+    let socket = UnixDatagram::bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(socket)
 }
 
 fn inherited(path: &Path) -> Option<BoundListener> {
@@ -63,7 +78,8 @@ fn inherited(path: &Path) -> Option<BoundListener> {
     Some(sockets.swap_remove(at))
 }
 
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// `connect` fails with [`io::ErrorKind::ConnectionRefused`] when no process has the socket.
+fn remove_stale(path: &Path, connect: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let in_use = |what: &str| {
         io::Error::new(
             io::ErrorKind::AddrInUse,
@@ -74,8 +90,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(found) if !found.file_type().is_socket() => Err(in_use("is there and is not a socket")),
-        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
-            Ok(_) => Err(in_use("is in use by another process")),
+        Ok(_) => match connect(path) {
+            Ok(()) => Err(in_use("is in use by another process")),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path)
             }
@@ -118,6 +134,19 @@ mod tests {
         );
         drop(first);
         unix(&path, 0o600).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stale_datagram_socket_is_replaced_and_a_live_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let first = unix_datagram(&path, 0o622).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o622);
+        let again = unix_datagram(&path, 0o622).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        unix_datagram(&path, 0o622).unwrap();
     }
 
     #[tokio::test]
