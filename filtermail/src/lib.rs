@@ -8,6 +8,7 @@
 //! - [`milter`]: carries a session's decisions over the milter protocol
 //! - [`daemon`]: sockets, timers and the drain
 //! - [`dkim`]: signatures of the author's domain, checked and made
+//! - [`report`]: tells mxdeliv-bridge how mail from peers fares
 //! - [`check`]: `filtermail check FILE`
 
 pub mod bounce;
@@ -21,4 +22,5 @@ pub mod metrics;
 pub mod milter;
 pub mod outgoing;
 pub mod rate_limit;
+pub mod report;
 pub mod session;
