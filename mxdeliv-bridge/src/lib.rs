@@ -4,6 +4,7 @@
 //! - [`outbound`]: Postfix hands over what is for peers (LMTP); it is posted to them, or sent by SMTP
 //! - [`routes`]: which way a domain's mail goes, what is known of peers, and connections to them
 //! - [`statistics`]: how mail to and from each peer fares
+//! - `postfix_log`: how mail to peers fares over SMTP, as Postfix tells
 //! - [`redaction`]: takes addresses out of what other servers say
 //! - [`admin`]: the operator's commands
 //! - [`database`]: the file of what is known of peers
@@ -19,6 +20,7 @@ pub mod envelope;
 pub mod inbound;
 pub mod mail_client;
 pub mod outbound;
+mod postfix_log;
 pub mod redaction;
 pub mod routes;
 pub mod statistics;

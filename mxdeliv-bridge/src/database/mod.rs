@@ -13,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 
 const SCHEMA: Schema = Schema {
     application_id: 0x6d78_646c, // "mxdl"
-    migrations: &[include_str!("1_routes.sql")],
+    migrations: &[include_str!("1_routes.sql"), include_str!("2_traffic.sql")],
     key: "mxdeliv_database_path",
 };
 
