@@ -28,6 +28,10 @@ pub enum Door {
     Incoming,
     /// Postfix itself.
     Bounce,
+    /// `POST /mxdeliv`.
+    Mxdeliv,
+    /// Postfix, with what came by [`Door::Mxdeliv`] and could not be delivered to everybody.
+    Return,
 }
 
 /// How a complete message ended.
@@ -127,6 +131,8 @@ impl Door {
             Self::Outgoing => "outgoing",
             Self::Incoming => "incoming",
             Self::Bounce => "bounce",
+            Self::Mxdeliv => "mxdeliv",
+            Self::Return => "return",
         }
     }
 }

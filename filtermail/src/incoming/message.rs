@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use chatmail::{Address, Domain, Reply};
+use chatmail::{Address, Domain};
 
 use super::delivery_report::{DeliveryReport, Flaw};
+use super::unsigned::Vouched;
 use super::{Policy, RecipientRefusal, Refusal, Unavailable};
 use crate::dkim::{DkimVerdict, Verification};
-use crate::gate::{Class, Direction, Gate, Progress, Verdict};
+use crate::gate::{Class, Direction, Gate, Progress, Rule, Verdict};
 use crate::metrics::MessageEnd;
 use crate::session::Edit;
 
@@ -20,6 +21,8 @@ const MAILER_DAEMON: &str = "mailer-daemon";
 pub struct Message {
     policy: Arc<Policy>,
     client: Option<IpAddr>,
+    /// Whether who hands the message over has seen to its origin.
+    vouched: bool,
     sender: Sender,
     /// Whether the block list names sender or client; asked with the first recipient.
     sender_blocked: Option<bool>,
@@ -27,6 +30,10 @@ pub struct Message {
     has_recipient: bool,
     /// Whether all accepted recipients take cleartext.
     recipients_take_cleartext: bool,
+    /// What makes it no message.
+    malformed: Option<Rule>,
+    /// Whether there is one author; known after the header section.
+    has_author: bool,
     gate: Gate,
     decided: bool,
     report: DeliveryReport,
@@ -40,6 +47,8 @@ pub struct Passed {
     pub end: MessageEnd,
     /// What to change, in this order.
     pub edits: Vec<Edit>,
+    /// The author's domain, when a signature or its address has proved it.
+    pub peer: Option<Domain>,
 }
 
 /// The envelope sender.
@@ -58,10 +67,13 @@ impl Message {
         Self {
             policy,
             client,
+            vouched: false,
             sender: Sender::new(sender),
             sender_blocked: None,
             has_recipient: false,
             recipients_take_cleartext: true,
+            malformed: None,
+            has_author: true,
             gate: Gate::new(Direction::Incoming),
             decided: false,
             report: DeliveryReport::default(),
@@ -69,15 +81,25 @@ impl Message {
         }
     }
 
+    /// Begins a message whose origin was found good before: one that comes again. Nobody knows which
+    /// client it came from, and nobody asks for signatures.
+    pub fn vouched(policy: Arc<Policy>, sender: &[u8]) -> Self {
+        Self {
+            vouched: true,
+            ..Self::new(policy, None, sender)
+        }
+    }
+
     /// Judges a recipient, without angle brackets. Waits for doveauth, 10 s at most.
     ///
     /// # Errors
-    /// The reply for this recipient, see [`RecipientRefusal`].
-    pub async fn recipient(&mut self, recipient: &[u8]) -> Result<(), Reply> {
-        self.admit(recipient).await.map_err(|refusal| {
+    /// Why this recipient gets nothing.
+    pub async fn recipient(&mut self, recipient: &[u8]) -> Result<(), RecipientRefusal> {
+        let admitted = self.admit(recipient).await;
+        if let Err(refusal) = admitted {
             self.policy.metrics.recipient_refused(refusal.name());
-            refusal.reply()
-        })
+        }
+        admitted
     }
 
     /// Takes a header field, its value with the white space that follows the colon; LF or CRLF
@@ -93,19 +115,34 @@ impl Message {
     pub fn end_of_headers(&mut self) {
         self.gate.end_of_headers();
         let author = self.gate.author().ok();
+        self.has_author = author.is_some();
+        if self.vouched {
+            return;
+        }
         // Nobody but the address itself vouches for an address literal.
         let domain = author.as_ref().map(Address::domain);
         let named = domain.filter(|domain| domain.ip().is_none());
         self.verification.end_of_headers(named, &self.policy.keys);
     }
 
-    /// Takes a piece of the body, lines ending in CRLF.
-    pub fn body(&mut self, chunk: &[u8]) {
+    /// Takes a piece of the body, lines ending in CRLF. [`Progress::Decided`]: the message cannot pass
+    /// whatever follows.
+    pub fn body(&mut self, chunk: &[u8]) -> Progress {
         if !self.decided {
             self.decided = self.gate.body(chunk) == Progress::Decided;
         }
         self.report.body(chunk);
         self.verification.body(chunk);
+        if self.may_pass() {
+            Progress::More
+        } else {
+            Progress::Decided
+        }
+    }
+
+    /// The message breaks a rule that holds for all messages, even for cleartext that is welcome.
+    pub(super) fn refuse(&mut self, rule: Rule) {
+        self.malformed.get_or_insert(rule);
     }
 
     /// The message is complete. Waits for keys and for doveauth.
@@ -156,9 +193,21 @@ impl Message {
         }
     }
 
+    /// Whether what is known after the header section leaves a way to pass.
+    fn may_pass(&self) -> bool {
+        let cleartext_may = || {
+            let report = self.report.check(self.sender.is_mail_system());
+            self.recipients_take_cleartext || report.is_ok()
+        };
+        self.malformed.is_none() && self.has_author && (!self.decided || cleartext_may())
+    }
+
     async fn judge(self) -> Result<Passed, Refusal> {
         if !self.has_recipient {
             return Err(Refusal::NoRecipient);
+        }
+        if let Some(rule) = self.malformed {
+            return Err(Refusal::Malformed(rule));
         }
         let Verdict { class, from } = self.gate.finish();
         let author = from.map_err(Refusal::InvalidFrom)?;
@@ -178,33 +227,59 @@ impl Message {
                 Err(flaw) => return Err(Refusal::Unencrypted(flaw.to_string())),
             },
         };
-        check_origin(author.domain(), self.client, self.verification).await?;
+        let proven = if self.vouched {
+            false
+        } else {
+            check_origin(
+                &self.policy,
+                author.domain(),
+                self.client,
+                self.verification,
+            )
+            .await?
+        };
         let reset = self.sender.is_elsewhere(author.domain());
         let edits = reset.then(|| Edit::Sender(String::new()));
         let edits = edits.into_iter().collect();
-        Ok(Passed { end, edits })
+        let peer = proven.then(|| author.domain().clone());
+        Ok(Passed { end, edits, peer })
     }
 }
 
-/// The author's domain vouches for the message.
+/// Whether the author's domain has proved that the message is its own; it may be let in without.
 async fn check_origin(
+    policy: &Policy,
     domain: &Domain,
     client: Option<IpAddr>,
     verification: Verification,
-) -> Result<(), Refusal> {
+) -> Result<bool, Refusal> {
     if let Some(address) = domain.ip() {
         return if client == Some(address) {
-            Ok(())
+            Ok(true)
         } else {
             Err(Refusal::OtherAddress)
         };
     }
     match verification.finish().await {
-        DkimVerdict::Valid => Ok(()),
-        DkimVerdict::Missing => Err(Refusal::NoSignature),
+        DkimVerdict::Valid => Ok(true),
+        DkimVerdict::Missing => check_unsigned(policy, domain, client).await,
         DkimVerdict::Invalid(failure) => Err(Refusal::InvalidSignature(failure)),
         DkimVerdict::Temporary(failure) => Err(Refusal::KeyUnavailable(failure)),
         DkimVerdict::TooLarge => Err(Refusal::HeaderTooLarge),
+    }
+}
+
+async fn check_unsigned(
+    policy: &Policy,
+    domain: &Domain,
+    client: Option<IpAddr>,
+) -> Result<bool, Refusal> {
+    let unsigned = policy.unsigned.as_ref().ok_or(Refusal::NoSignature)?;
+    match unsigned.vouched(domain, client).await {
+        Ok(Vouched::ByAddress) => Ok(true),
+        Ok(Vouched::Needless) => Ok(false),
+        Ok(Vouched::Not) => Err(Refusal::NoSignature),
+        Err(failure) => Err(Refusal::AddressesUnavailable(failure)),
     }
 }
 

@@ -8,16 +8,22 @@
 //! it. An envelope sender of another domain than the author's becomes `<>`: nobody vouches for it, so
 //! nobody is to get a bounce there.
 //!
-//! [`Message`] knows no milter: the same rules hold for mail that comes by HTTP. Whatever cannot be
-//! found out now, be it doveauth's or DNS's, is a temporary failure and never a pass.
+//! [`Message`] knows no milter: the same rules hold for mail that comes by HTTP, where
+//! [`WireMessage`] reads what no MTA has looked at, and [`Policy::accept_unsigned`] may let mail in
+//! from domains that sign nothing. Whatever cannot be found out now, be it doveauth's or DNS's, is a
+//! temporary failure and never a pass.
 
 pub mod delivery_report;
 mod message;
 mod refusal;
 mod session;
+mod unsigned;
+mod wire;
 
 use std::net::IpAddr;
 
+use chatmail::config::AcceptUnsigned;
+use chatmail::dns::Dns;
 use chatmail::log_limit::LogLimit;
 use chatmail::policy::{Policy as AccountPolicy, PolicyClient, PolicyError};
 use chatmail::{Address, Config};
@@ -28,6 +34,9 @@ use crate::metrics::Metrics;
 pub use message::{Message, Passed};
 pub use refusal::{RecipientRefusal, Refusal};
 pub use session::Incoming;
+pub use wire::WireMessage;
+
+use unsigned::Unsigned;
 
 /// What holds for all messages: where accounts, keys and the block list are, and the counters.
 #[derive(Debug)]
@@ -36,6 +45,8 @@ pub struct Policy {
     keys: KeyCache,
     metrics: Metrics,
     complaints: LogLimit,
+    /// Without it mail must be signed.
+    unsigned: Option<Unsigned>,
 }
 
 /// doveauth does not answer, which was logged. Temporary.
@@ -51,6 +62,16 @@ impl Policy {
             keys,
             metrics,
             complaints: LogLimit::new(),
+            unsigned: None,
+        }
+    }
+
+    /// Lets mail in that carries no signature of its author's domain, from whom `accept` says. A
+    /// signature that is there must be valid all the same.
+    pub fn accept_unsigned(self, accept: AcceptUnsigned, dns: Dns) -> Self {
+        Self {
+            unsigned: Some(Unsigned { accept, dns }),
+            ..self
         }
     }
 

@@ -1,6 +1,7 @@
 //! Why mail from outside is refused, and with which reply.
 
 use chatmail::Reply;
+use chatmail::dns::DnsFailure;
 
 use super::Unavailable;
 use crate::dkim::DkimFailure;
@@ -56,6 +57,8 @@ impl From<Unavailable> for RecipientRefusal {
 pub enum Refusal {
     /// No recipient was accepted before it.
     NoRecipient,
+    /// It is not a message as RFC 5322 has it.
+    Malformed(Rule),
     /// `From` is not exactly one mailbox.
     InvalidFrom(Rule),
     /// The author is on the block list.
@@ -70,6 +73,9 @@ pub enum Refusal {
     InvalidSignature(DkimFailure),
     /// The author's domain's key cannot be had now.
     KeyUnavailable(DkimFailure),
+    /// The author's domain did not sign it, and whether the client is at an address of that domain cannot
+    /// be known now.
+    AddressesUnavailable(DnsFailure),
     /// The header section is larger than a signature check keeps.
     HeaderTooLarge,
     /// doveauth cannot be asked now.
@@ -81,7 +87,7 @@ impl Refusal {
     pub fn rule(&self) -> String {
         match self {
             Self::NoRecipient => "no-recipient".to_owned(),
-            Self::InvalidFrom(rule) => rule.to_string(),
+            Self::Malformed(rule) | Self::InvalidFrom(rule) => rule.to_string(),
             Self::AuthorBlocked => "author-blocked".to_owned(),
             Self::Unencrypted(rule) => rule.clone(),
             Self::OtherAddress => "from-other-address".to_owned(),
@@ -89,6 +95,7 @@ impl Refusal {
             Self::InvalidSignature(failure) | Self::KeyUnavailable(failure) => {
                 format!("dkim-{failure}")
             }
+            Self::AddressesUnavailable(_) => "addresses-unavailable".to_owned(),
             Self::HeaderTooLarge => "header-too-large".to_owned(),
             Self::Unavailable => "unavailable".to_owned(),
         }
@@ -98,6 +105,9 @@ impl Refusal {
     pub fn reply(&self) -> Reply {
         match self {
             Self::NoRecipient => Reply::new(554, (5, 5, 1), "No valid recipients"),
+            Self::Malformed(rule) => {
+                Reply::new(554, (5, 6, 0), format!("Malformed message ({rule})"))
+            }
             Self::InvalidFrom(rule) => Reply::new(554, (5, 7, 1), format!("Invalid FROM ({rule})")),
             Self::AuthorBlocked => sender_blocked(),
             Self::Unencrypted(rule) => {
@@ -115,6 +125,10 @@ impl Refusal {
             }
             Self::KeyUnavailable(failure) => {
                 let text = format!("The DKIM key cannot be looked up now ({failure})");
+                Reply::new(451, (4, 7, 5), text)
+            }
+            Self::AddressesUnavailable(failure) => {
+                let text = format!("The sender's addresses cannot be looked up now ({failure})");
                 Reply::new(451, (4, 7, 5), text)
             }
             Self::HeaderTooLarge => Reply::new(554, (5, 6, 0), "Header section too large"),

@@ -41,7 +41,7 @@ impl Session for Incoming {
         };
         match message.recipient(recipient).await {
             Ok(()) => Answer::Continue,
-            Err(reply) => Answer::Refuse(reply),
+            Err(refusal) => Answer::Refuse(refusal.reply()),
         }
     }
 
