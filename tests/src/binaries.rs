@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 /// The packages whose binaries a relay runs.
-pub const PACKAGES: [&str; 3] = ["testbed", "filtermail", "doveauth"];
+pub const PACKAGES: [&str; 4] = ["testbed", "filtermail", "doveauth", "mxdeliv-bridge"];
 
 /// The workspace's folder.
 pub fn workspace() -> &'static Path {

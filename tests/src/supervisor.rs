@@ -169,6 +169,8 @@ impl Program {
         command.args(["--pdeathsig", "TERM"]);
         if let Some(user) = self.user {
             command.args(["--reuid", user, "--regid", user, "--init-groups"]);
+            // As in a systemd unit: no program that it runs has rights beyond its own.
+            command.arg("--no-new-privs");
         }
         if self.low_ports {
             let capability = "+net_bind_service";

@@ -44,7 +44,8 @@ pub struct Target {
     /// The DNS of the relay and of its peers, when it has its own.
     #[serde(default)]
     pub dns: Option<Dns>,
-    /// The relay's processes by name: `postfix`, `dovecot`, `filtermail`, `doveauth`.
+    /// The relay's processes by name: `postfix`, `dovecot`, `filtermail`, `doveauth`, and where mail goes
+    /// over HTTPS `mxdeliv-bridge`, `nginx`.
     pub procs: BTreeMap<String, Process>,
 }
 

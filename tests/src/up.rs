@@ -67,7 +67,8 @@ pub struct UpArgs {
     pub domains: u8,
 
     /// What their addresses end in: name (chat.test), underscore (_chat.test) or ip-literal
-    /// ([127.0.0.x]), with +self-signed, +wrong-name or +expired for a certificate that peers refuse
+    /// ([127.0.0.x]), with +self-signed, +wrong-name or +expired for a certificate that peers refuse, with
+    /// +smtp for a relay without mxdeliv-bridge, which sends mail to peers by SMTP only
     #[arg(long, value_name = "KIND", default_value_t)]
     pub kind: RelayKind,
 
@@ -283,7 +284,7 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
     let url = app_login::url(&target, &address, &password);
     println!("\nRelay {} for addresses at {}", target.name, target.domain);
     for (name, process) in &target.procs {
-        println!("  {name:<11} process {}", process.pid()?);
+        println!("  {name:<14} process {}", process.pid()?);
     }
     println!("  IMAP        {} (TLS)", target.imap);
     println!(
@@ -291,6 +292,9 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
         target.smtps, target.submission
     );
     println!("  mail from other relays  {}", target.mx);
+    if let Some(https) = &target.https {
+        println!("  the same over HTTPS     {https}");
+    }
     if let Some(dns) = &target.dns {
         println!("  DNS         {}", dns.server);
     }

@@ -22,6 +22,10 @@ pub enum Port {
     Mx = 10025,
     /// IMAP with STARTTLS; 143 on a public relay.
     Imap = 10143,
+    /// Where the bridge hands Postfix what is to go by SMTP.
+    Fallback = 10028,
+    /// Where the bridge hands Postfix what is to come back to it.
+    Return = 10029,
     /// HTTPS; 443 on a public relay.
     Https = 10443,
     /// Submission over TLS; 465 on a public relay.
@@ -34,19 +38,24 @@ pub enum Port {
     FiltermailMetrics = 13905,
     /// doveauth's metrics.
     DoveauthMetrics = 13906,
+    /// The bridge's metrics.
+    BridgeMetrics = 13907,
 }
 
 impl Port {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Mx,
         Self::Imap,
+        Self::Fallback,
+        Self::Return,
         Self::Https,
         Self::Smtps,
         Self::Submission,
         Self::Imaps,
         Self::FiltermailMetrics,
         Self::DoveauthMetrics,
+        Self::BridgeMetrics,
     ];
 
     /// The number.

@@ -10,11 +10,12 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What `cargo testbed` needs and a plain Debian lacks.
-const PACKAGES: [&str; 6] = [
+const PACKAGES: [&str; 7] = [
     "postfix",
     "dovecot-core",
     "dovecot-imapd",
     "dovecot-lmtpd",
+    "nginx",
     "unbound",
     "python3-venv",
 ];
@@ -23,9 +24,10 @@ const PACKAGES: [&str; 6] = [
 pub const OPENDKIM: &str = "opendkim";
 
 /// Of those, the ones that come with a service.
-const SERVICES: [(&str, &str); 4] = [
+const SERVICES: [(&str, &str); 5] = [
     ("postfix", "postfix.service"),
     ("dovecot-core", "dovecot.service"),
+    ("nginx", "nginx.service"),
     ("unbound", "unbound.service"),
     (OPENDKIM, "opendkim.service"),
 ];

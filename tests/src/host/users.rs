@@ -12,31 +12,40 @@ pub const MAIL_USER: &str = "vmail";
 /// The milter's user, which may not read a mailbox.
 pub const FILTER_USER: &str = "filtermail";
 
+/// The bridge's user, which may not read a mailbox either.
+pub const BRIDGE_USER: &str = "mxdeliv";
+
+/// Who may look at Postfix's queue, which the bridge shows to operators.
+const QUEUE_GROUP: &str = "postdrop";
+
 /// Makes the users that are missing, without home, password or shell.
 ///
 /// # Errors
-/// `useradd` failed.
+/// `useradd` or `usermod` failed.
 pub fn ensure_exist() -> anyhow::Result<()> {
-    for name in [MAIL_USER, FILTER_USER] {
+    for name in [MAIL_USER, FILTER_USER, BRIDGE_USER] {
         if User::from_name(name)?.is_some() {
             continue;
         }
-        let status = Command::new("useradd")
+        run(Command::new("useradd")
             .args(["--system", "--user-group", "--no-create-home"])
-            .args([
-                "--home-dir",
-                "/nonexistent",
-                "--shell",
-                "/usr/sbin/nologin",
-                name,
-            ])
-            .status()
-            .context("running useradd")?;
-        ensure!(
-            status.success(),
-            "`useradd --system {name}` failed: {status}"
-        );
+            .args(["--home-dir", "/nonexistent"])
+            .args(["--shell", "/usr/sbin/nologin", name]))?;
     }
+    let group = Group::from_name(QUEUE_GROUP)?;
+    let group = group.with_context(|| format!("there is no group `{QUEUE_GROUP}`"))?;
+    if !group.mem.iter().any(|member| member == BRIDGE_USER) {
+        run(Command::new("usermod").args(["--append", "--groups", QUEUE_GROUP, BRIDGE_USER]))?;
+    }
+    Ok(())
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .with_context(|| format!("running {name}"))?;
+    ensure!(status.success(), "`{name}` failed: {status}");
     Ok(())
 }
 

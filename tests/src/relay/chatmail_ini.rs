@@ -1,6 +1,7 @@
 //! The configuration of our daemons: what a testbed needs, and what the caller wants.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::bail;
 use chatmail::Config;
@@ -9,7 +10,8 @@ use super::Layout;
 use super::options::Setting;
 use crate::host::addresses::{Port, RelayAddress};
 
-/// Writes the text of `chatmail.ini` and reads it back as our daemons will.
+/// Writes the text of `chatmail.ini` and reads it back as our daemons will. Peers with a name must show
+/// certificates of these `authorities` (a PEM file).
 ///
 /// # Errors
 /// A key that does not exist, or a value that is not allowed.
@@ -18,9 +20,11 @@ pub(super) fn compose(
     address: &RelayAddress,
     mail_domain: String,
     dns: SocketAddr,
+    authorities: &Path,
     wanted: &[Setting],
 ) -> anyhow::Result<(String, Config)> {
     let mut settings = testbed_settings(layout, address, mail_domain, dns);
+    settings.extend(bridge_settings(layout, address, authorities));
     for wanted in wanted {
         match settings
             .iter_mut()
@@ -48,10 +52,6 @@ fn testbed_settings(
     dns: SocketAddr,
 ) -> Vec<Setting> {
     let run = layout.run();
-    let setting = |key: &str, value: String| Setting {
-        key: key.into(),
-        value,
-    };
     vec![
         setting("mail_domain", mail_domain),
         setting("mailboxes_dir", layout.mailboxes().display().to_string()),
@@ -92,6 +92,10 @@ fn testbed_settings(
             run.join("policy.sock").display().to_string(),
         ),
         setting(
+            "blocks_socket",
+            run.join("blocks.sock").display().to_string(),
+        ),
+        setting(
             "filtermail_metrics",
             address.socket(Port::FiltermailMetrics).to_string(),
         ),
@@ -100,4 +104,51 @@ fn testbed_settings(
             address.socket(Port::DoveauthMetrics).to_string(),
         ),
     ]
+}
+
+fn bridge_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) -> Vec<Setting> {
+    let run = layout.bridge_run();
+    let queue = layout.bridge_queue();
+    [
+        (
+            "mxdeliv_listen",
+            format!("unix:{}", run.join("http.sock").display()),
+        ),
+        ("mxdeliv_lmtp_socket", path(&queue.join("lmtp.sock"))),
+        ("mxdeliv_return_socket", path(&queue.join("return.sock"))),
+        ("mxdeliv_route_socket", path(&queue.join("route.sock"))),
+        ("mxdeliv_admin_socket", path(&run.join("admin.sock"))),
+        ("mxdeliv_report_socket", path(&run.join("report.sock"))),
+        ("mxdeliv_database_path", path(&layout.bridge_database())),
+        ("dovecot_lmtp_socket", path(&layout.dovecot_lmtp())),
+        (
+            "postfix_smtp_fallback",
+            address.socket(Port::Fallback).to_string(),
+        ),
+        ("postfix_return", address.socket(Port::Return).to_string()),
+        ("postfix_config_dir", path(&layout.postfix_etc())),
+        ("postfix_log", path(&layout.log("postfix"))),
+        // Only root may listen on the usual ones, on the other side too.
+        ("mxdeliv_peer_port", Port::Https.number().to_string()),
+        ("mxdeliv_peer_smtp_port", Port::Mx.number().to_string()),
+        ("mxdeliv_authorities", path(authorities)),
+        (
+            "mxdeliv_metrics",
+            address.socket(Port::BridgeMetrics).to_string(),
+        ),
+    ]
+    .into_iter()
+    .map(|(key, value)| setting(key, value))
+    .collect()
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn setting(key: &str, value: String) -> Setting {
+    Setting {
+        key: key.into(),
+        value,
+    }
 }

@@ -12,19 +12,27 @@ use anyhow::{Context as _, bail, ensure};
 use chatmail::config::Listen;
 use nix::unistd::chown;
 
-use super::Relay;
 use super::options::Variant;
+use super::{Relay, nginx};
 use crate::binaries;
-use crate::host::users::{FILTER_USER, MAIL_USER, Owner};
+use crate::host::users::{BRIDGE_USER, FILTER_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
+
+const BRIDGE: &str = "mxdeliv-bridge";
 
 /// What stands in for filtermail on a relay whose milter does nothing.
 const NULL_MILTER: &str = "null-milter";
 
 /// The daemons of a relay, by the names of their processes, and who they run as.
-pub(super) fn of(variant: Variant) -> &'static [(&'static str, &'static str)] {
-    match variant {
-        Variant::Full => &[("filtermail", FILTER_USER), ("doveauth", MAIL_USER)],
+pub(super) fn of(relay: &Relay) -> &'static [(&'static str, &'static str)] {
+    const ALL: [(&str, &str); 3] = [
+        ("filtermail", FILTER_USER),
+        ("doveauth", MAIL_USER),
+        (BRIDGE, BRIDGE_USER),
+    ];
+    match relay.options.variant {
+        Variant::Full if relay.has_bridge() => &ALL,
+        Variant::Full => &ALL[..2],
         Variant::Plain | Variant::OpenDkim => &[],
         Variant::NullMilter => &[(NULL_MILTER, FILTER_USER)],
     }
@@ -85,7 +93,7 @@ fn dkim(relay: &Relay, arguments: &[&str]) -> anyhow::Result<String> {
 /// # Errors
 /// The binaries are not built.
 pub(super) fn programs(relay: &Relay) -> anyhow::Result<Vec<Program>> {
-    of(relay.options.variant)
+    of(relay)
         .iter()
         .map(|&(name, user)| {
             Ok(Program {
@@ -123,40 +131,56 @@ fn command(relay: &Relay, daemon: &str) -> anyhow::Result<Vec<OsString>> {
 /// relay: a daemon that is killed leaves its clients waiting for the next one, not refused.
 fn sockets(relay: &Relay, daemon: &str, user: &str) -> anyhow::Result<Vec<Arc<OwnedFd>>> {
     let config = &relay.config;
-    let milters = match daemon {
-        "doveauth" => Vec::new(),
-        NULL_MILTER => vec![&config.filtermail_listen],
-        _ => vec![
-            &config.filtermail_listen,
-            &config.filtermail_incoming_listen,
-            &config.filtermail_bounce_listen,
-        ],
-    };
-    let milters = milters.into_iter().filter_map(|milter| match milter {
-        Listen::Unix(path) => Some((path.as_path(), 0o666)),
-        Listen::Tcp(_) => None,
-    });
-    let dicts: [(&Path, u32); 3] = [
-        (&config.doveauth_socket, 0o660),
-        (&config.lastlogin_socket, 0o660),
-        (&config.policy_socket, 0o666),
-    ];
-    let dicts = dicts.into_iter().filter(|_| daemon == "doveauth");
     let owner = Owner::of(user)?;
-    let bind = |(path, mode): (&Path, u32)| {
+    let for_bridge = owner.with_group(BRIDGE_USER)?;
+    let for_nginx = owner.with_group(nginx::USER)?;
+    let listens: Vec<(&Listen, u32, Owner)> = match daemon {
+        "filtermail" => vec![
+            (&config.filtermail_listen, 0o666, owner),
+            (&config.filtermail_incoming_listen, 0o666, owner),
+            (&config.filtermail_bounce_listen, 0o666, owner),
+        ],
+        NULL_MILTER => vec![(&config.filtermail_listen, 0o666, owner)],
+        BRIDGE => vec![(&config.mxdeliv_listen, 0o660, for_nginx)],
+        _ => Vec::new(),
+    };
+    let paths: Vec<(&Path, u32, Owner)> = match daemon {
+        "doveauth" => vec![
+            (&config.doveauth_socket, 0o660, owner),
+            (&config.lastlogin_socket, 0o660, owner),
+            (&config.policy_socket, 0o666, owner),
+            (&config.blocks_socket, 0o660, for_bridge),
+        ],
+        // Those for Postfix lie in a folder that lets nobody else in.
+        BRIDGE => vec![
+            (&config.mxdeliv_lmtp_socket, 0o666, owner),
+            (&config.mxdeliv_return_socket, 0o666, owner),
+            (&config.mxdeliv_route_socket, 0o666, owner),
+            (&config.mxdeliv_admin_socket, 0o660, owner),
+        ],
+        _ => Vec::new(),
+    };
+    let listens = listens
+        .into_iter()
+        .filter_map(|(listen, mode, owner)| match listen {
+            Listen::Unix(path) => Some((path.as_path(), mode, owner)),
+            Listen::Tcp(_) => None,
+        });
+    let bind = |(path, mode, owner): (&Path, u32, Owner)| {
         let bound = chatmail::listen::unix(path, mode).and_then(|socket| {
             chown(path, Some(owner.uid), Some(owner.gid))?;
             Ok(Arc::new(OwnedFd::from(socket.into_std()?)))
         });
         bound.with_context(|| format!("binding {}", path.display()))
     };
-    dicts.chain(milters).map(bind).collect()
+    listens.chain(paths).map(bind).collect()
 }
 
 /// Where the daemons answer once they serve: a socket that waits for them says nothing.
 pub(super) fn answering(relay: &Relay) -> impl Iterator<Item = SocketAddr> {
     let config = &relay.config;
-    [config.filtermail_metrics, config.doveauth_metrics]
+    let bridge = config.mxdeliv_metrics.filter(|_| relay.has_bridge());
+    [config.filtermail_metrics, config.doveauth_metrics, bridge]
         .into_iter()
         .flatten()
 }

@@ -5,7 +5,7 @@ use std::fs;
 use super::Relay;
 use super::options::{PLAIN_PASSWORD, Variant};
 use crate::host::addresses::Port;
-use crate::host::users::{MAIL_USER, Owner};
+use crate::host::users::{BRIDGE_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
@@ -54,6 +54,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
                 .saturating_add(TRACE_HEADERS)
                 .to_string(),
         ),
+        ("bridge_user", BRIDGE_USER.to_owned()),
         ("password", PLAIN_PASSWORD.to_owned()),
         ("auth_conf", layout.auth_conf().display().to_string()),
         (

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::host::users::{FILTER_USER, MAIL_USER, Owner};
+use crate::host::users::{BRIDGE_USER, FILTER_USER, MAIL_USER, Owner};
 
 /// The folders of one relay. Names are short: unix sockets lie among them.
 #[derive(Clone, Debug)]
@@ -95,6 +95,36 @@ impl Layout {
         self.queue().join("filtermail").join(format!("{name}.sock"))
     }
 
+    /// The bridge's sockets inside Postfix's chroot.
+    pub fn bridge_queue(&self) -> PathBuf {
+        self.queue().join("mxdeliv")
+    }
+
+    /// The bridge's other sockets.
+    pub fn bridge_run(&self) -> PathBuf {
+        self.root.join("mxdeliv")
+    }
+
+    /// What the bridge knows of peers.
+    pub fn bridge_database(&self) -> PathBuf {
+        self.root.join("peers/peers.sqlite")
+    }
+
+    /// Dovecot's LMTP socket for the bridge.
+    pub fn dovecot_lmtp(&self) -> PathBuf {
+        self.dovecot_base().join("lmtp")
+    }
+
+    /// nginx's configuration file.
+    pub fn nginx_conf(&self) -> PathBuf {
+        self.etc().join("nginx.conf")
+    }
+
+    /// What nginx keeps of large requests.
+    pub fn nginx_temp(&self) -> PathBuf {
+        self.root.join("nginx")
+    }
+
     /// The keys that mail is signed with, for filtermail alone.
     pub fn dkim_keys(&self) -> PathBuf {
         self.root.join("dkim")
@@ -141,6 +171,10 @@ impl Layout {
         make(&self.run(), 0o755, mail)?;
         make(&self.dkim_keys(), 0o700, Owner::of(FILTER_USER)?)?;
         make(&self.root.join("tables"), 0o700, mail)?;
+        let bridge = Owner::of(BRIDGE_USER)?;
+        make(&self.bridge_run(), 0o755, bridge)?;
+        make(&self.root.join("peers"), 0o700, bridge)?;
+        make(&self.nginx_temp(), 0o755, Owner::ROOT)?;
         if let Some(parent) = mailboxes.parent() {
             fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         }
@@ -169,6 +203,10 @@ impl Layout {
         // The milter's socket gets this folder's group, which lets Postfix in and nobody else.
         let filter = Owner::of(FILTER_USER)?.with_group("postfix")?;
         make(&queue.join("filtermail"), 0o2750, filter)?;
+        // So do the bridge's sockets, and the links to one of them that it makes for peers.
+        let bridge = Owner::of(BRIDGE_USER)?.with_group("postfix")?;
+        make(&self.bridge_queue(), 0o2750, bridge)?;
+        make(&self.bridge_queue().join("peers"), 0o2750, bridge)?;
 
         // What the resolver and name services of a locked-up process look for.
         make(&queue.join("etc"), 0o755, Owner::ROOT)?;

@@ -4,6 +4,7 @@ mod chatmail_ini;
 mod daemons;
 mod dovecot;
 mod layout;
+mod nginx;
 mod opendkim;
 mod options;
 mod postfix;
@@ -37,8 +38,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Takes an address and settles the configuration of relay `number` (from 1). Nothing is
-    /// written yet.
+    /// Takes an address and settles the configuration of relay `number` (from 1), which trusts this
+    /// authority. Nothing is written yet.
     ///
     /// # Errors
     /// No address is free, or an option is not allowed.
@@ -49,12 +50,19 @@ impl Relay {
         kind: RelayKind,
         number: usize,
         dns: &Dns,
+        authority: &Authority,
     ) -> anyhow::Result<Self> {
         let layout = Layout::new(folder);
         let address = RelayAddress::take()?;
         let domain = mail_domain(kind.domain, number, &address);
-        let (chatmail_ini, config) =
-            chatmail_ini::compose(&layout, &address, domain, dns.server, &options.config)?;
+        let (chatmail_ini, config) = chatmail_ini::compose(
+            &layout,
+            &address,
+            domain,
+            dns.server,
+            authority.file(),
+            &options.config,
+        )?;
         Ok(Self {
             name,
             layout,
@@ -93,6 +101,9 @@ impl Relay {
         if self.options.variant == Variant::OpenDkim {
             opendkim::configure(self)?;
         }
+        if self.has_bridge() {
+            nginx::configure(self)?;
+        }
         dovecot::configure(self)?;
         postfix::configure(self, authority.file())
     }
@@ -124,6 +135,9 @@ impl Relay {
         if self.options.variant == Variant::OpenDkim {
             programs.push(opendkim::program(self));
         }
+        if self.has_bridge() {
+            programs.push(nginx::program(self));
+        }
         programs.push(postfix::program(self)?);
         programs.push(dovecot::program(self));
         Ok(programs)
@@ -151,7 +165,10 @@ impl Relay {
                 process(self.layout.dovecot_base().join("master.pid"), true),
             ),
         ]);
-        let daemons = daemons::of(self.options.variant).iter();
+        if self.has_bridge() {
+            procs.insert("nginx".to_owned(), process(nginx::pidfile(self), true));
+        }
+        let daemons = daemons::of(self).iter();
         let daemons = daemons.map(|(name, _)| *name);
         let opendkim = (self.options.variant == Variant::OpenDkim).then_some(opendkim::NAME);
         for name in daemons.chain(opendkim) {
@@ -165,7 +182,7 @@ impl Relay {
             smtps: endpoint(Port::Smtps),
             submission: endpoint(Port::Submission),
             mx: endpoint(Port::Mx),
-            https: None,
+            https: self.has_bridge().then(|| endpoint(Port::Https)),
             limits: Limits {
                 burst: self.config.max_user_send_burst_size.get(),
                 per_minute: self.config.max_user_send_per_minute.get(),
@@ -188,6 +205,11 @@ impl Relay {
             _ => PLAIN_PASSWORD.to_owned(),
         };
         (format!("{name}@{}", self.domain()), password)
+    }
+
+    /// Whether it exchanges mail with peers over HTTPS.
+    fn has_bridge(&self) -> bool {
+        self.options.variant == Variant::Full && !self.kind.smtp_only
     }
 
     fn domain(&self) -> String {

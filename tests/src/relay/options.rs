@@ -39,20 +39,23 @@ pub enum DomainKind {
 }
 
 /// How a relay is known to its peers: `name`, `underscore` or `ip-literal` on the command line; with
-/// another certificate than peers expect `name+self-signed`, `name+wrong-name`, `name+expired`.
+/// another certificate than peers expect `name+self-signed`, `name+wrong-name`, `name+expired`; with SMTP
+/// only `name+smtp`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RelayKind {
     /// What its addresses end in.
     pub domain: DomainKind,
     /// What it shows to its peers.
     pub certificate: Certificate,
+    /// Whether it has SMTP only for mail from and to peers: no bridge, nobody at the HTTPS port.
+    pub smtp_only: bool,
 }
 
 impl From<DomainKind> for RelayKind {
     fn from(domain: DomainKind) -> Self {
         Self {
             domain,
-            certificate: Certificate::Right,
+            ..Self::default()
         }
     }
 }
@@ -63,28 +66,38 @@ const DOMAIN_KINDS: [(&str, DomainKind); 3] = [
     ("ip-literal", DomainKind::IpLiteral),
 ];
 
-const CERTIFICATES: [(&str, Certificate); 4] = [
-    ("", Certificate::Right),
-    ("+self-signed", Certificate::SelfSigned),
-    ("+wrong-name", Certificate::WrongName),
-    ("+expired", Certificate::Expired),
+const CERTIFICATES: [(&str, Certificate); 3] = [
+    ("self-signed", Certificate::SelfSigned),
+    ("wrong-name", Certificate::WrongName),
+    ("expired", Certificate::Expired),
 ];
+
+const SMTP_ONLY: &str = "smtp";
+
+const EXPECTED: &str = "expected name, underscore or ip-literal, then perhaps +self-signed, +wrong-name or +expired, +smtp";
 
 impl FromStr for RelayKind {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (domain, certificate) = text.split_at(text.find('+').unwrap_or(text.len()));
-        let domain = DOMAIN_KINDS.iter().find(|(known, _)| *known == domain);
-        let certificate = CERTIFICATES.iter().find(|(known, _)| *known == certificate);
-        match (domain, certificate) {
-            (Some(&(_, domain)), Some(&(_, certificate))) => Ok(Self {
-                domain,
-                certificate,
-            }),
-            _ => Err(
-                "expected name, underscore or ip-literal, then perhaps +self-signed, +wrong-name or +expired",
-            ),
+        let mut words = text.split('+').peekable();
+        let domain = words.next();
+        let domain = DOMAIN_KINDS
+            .iter()
+            .find(|(known, _)| Some(*known) == domain);
+        let mut kind = Self::from(domain.ok_or(EXPECTED)?.1);
+        let certificate = words.peek().and_then(|word| {
+            let known = CERTIFICATES.iter().find(|(known, _)| known == word);
+            known.map(|&(_, certificate)| certificate)
+        });
+        if let Some(certificate) = certificate {
+            kind.certificate = certificate;
+            words.next();
+        }
+        kind.smtp_only = words.next_if_eq(&SMTP_ONLY).is_some();
+        match words.next() {
+            None => Ok(kind),
+            Some(_) => Err(EXPECTED),
         }
     }
 }
@@ -99,7 +112,10 @@ impl fmt::Display for RelayKind {
             out.write_str(text)?;
         }
         if let Some((text, _)) = certificate {
-            out.write_str(text)?;
+            write!(out, "+{text}")?;
+        }
+        if self.smtp_only {
+            write!(out, "+{SMTP_ONLY}")?;
         }
         Ok(())
     }
@@ -165,6 +181,16 @@ impl RelayOptions {
     #[must_use]
     pub fn with_peer(mut self, kind: impl Into<RelayKind>) -> Self {
         self.peers.push(kind.into());
+        self
+    }
+
+    /// The same with SMTP only between the relays that are there so far.
+    #[must_use]
+    pub fn by_smtp(mut self) -> Self {
+        self.kind.smtp_only = true;
+        for peer in &mut self.peers {
+            peer.smtp_only = true;
+        }
         self
     }
 
@@ -242,10 +268,20 @@ mod tests {
             "underscore",
             "ip-literal+expired",
             "name+wrong-name",
+            "underscore+smtp",
+            "name+expired+smtp",
         ] {
             assert_eq!(text.parse::<RelayKind>().unwrap().to_string(), text);
         }
-        for text in ["", "names", "name+", "+expired", "name+expired+expired"] {
+        for text in [
+            "",
+            "names",
+            "name+",
+            "+expired",
+            "name+expired+expired",
+            "name+smtp+smtp",
+            "name+smtp+expired",
+        ] {
             assert!(text.parse::<RelayKind>().is_err(), "{text}");
         }
     }

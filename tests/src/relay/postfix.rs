@@ -18,6 +18,12 @@ use crate::template::render;
 const MAIN_CF: &str = include_str!("../../config/postfix/main.cf");
 const MASTER_CF: &str = include_str!("../../config/postfix/master.cf");
 
+/// What is in them when there is a bridge.
+const BRIDGE_MAIN_CF: &str = include_str!("../../config/postfix/bridge-main.cf");
+const BRIDGE_MASTER_CF: &str = include_str!("../../config/postfix/bridge-master.cf");
+const FROM_BRIDGE: &str = include_str!("../../config/postfix/from_bridge");
+const OWN_DOMAIN: &str = include_str!("../../config/postfix/own_domain");
+
 /// Runs a program as its child and passes SIGTERM on. Postfix's master switches its effective user now
 /// and then, at which the kernel forgets that it should be told of our death; a shell does not. Nor may
 /// the master lead a process group when it starts: it makes a session.
@@ -78,6 +84,7 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         &etc.join("main.cf"),
         &render(MAIN_CF, &main_values(relay, authorities)?)?,
     )?;
+    write_old(&etc.join("own_domain"), &own_domain(relay)?)?;
     let port = |port: Port| port.number().to_string();
     let (mx_security, submission_security) = if relay.options.acceptance_only {
         (MX_WITHOUT_TLS, SUBMISSION_WITHOUT_TLS)
@@ -94,6 +101,7 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
             ("smtps_port", port(Port::Smtps)),
             ("mx_security", mx_security.to_owned()),
             ("submission_security", submission_security.to_owned()),
+            ("bridge_services", bridge_services(relay)?),
         ],
     )?;
     write_old(&etc.join("master.cf"), &master)
@@ -203,6 +211,7 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
             "bounce_milter",
             filtermail(relay, &config.filtermail_bounce_listen)?,
         ),
+        ("bridge_settings", bridge_settings(relay)?),
     ])
 }
 
@@ -223,17 +232,67 @@ fn filtermail(relay: &Relay, listen: &Listen) -> anyhow::Result<String> {
     }
 }
 
-/// Inside the chroot a unix socket is named from the queue directory.
 fn milter(relay: &Relay, listen: &Listen) -> anyhow::Result<String> {
     match listen {
         Listen::Tcp(address) => Ok(format!("inet:{address}")),
-        Listen::Unix(path) => {
-            let inside = path
-                .strip_prefix(relay.layout.queue())
-                .context("a milter's socket must lie below Postfix's queue directory")?;
-            Ok(format!("unix:{}", inside.display()))
-        }
+        Listen::Unix(path) => Ok(format!("unix:{}", inside(relay, path)?)),
     }
+}
+
+/// Inside the chroot a unix socket is named from the queue directory.
+fn inside(relay: &Relay, socket: &Path) -> anyhow::Result<String> {
+    let inside = socket.strip_prefix(relay.layout.queue());
+    let inside = inside.with_context(|| {
+        format!(
+            "{} must lie below Postfix's queue directory",
+            socket.display()
+        )
+    })?;
+    Ok(inside.display().to_string())
+}
+
+/// The pattern of our own addresses.
+fn own_domain(relay: &Relay) -> anyhow::Result<String> {
+    let mut pattern = String::new();
+    for character in relay.domain().chars() {
+        if !character.is_ascii_alphanumeric() {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    render(OWN_DOMAIN, &[("own_domain", pattern)])
+}
+
+fn bridge_settings(relay: &Relay) -> anyhow::Result<String> {
+    if !relay.has_bridge() {
+        return Ok(String::new());
+    }
+    let values = [
+        ("etc", relay.layout.postfix_etc().display().to_string()),
+        (
+            "route_socket",
+            inside(relay, &relay.config.mxdeliv_route_socket)?,
+        ),
+    ];
+    render(BRIDGE_MAIN_CF, &values)
+}
+
+fn bridge_services(relay: &Relay) -> anyhow::Result<String> {
+    if !relay.has_bridge() {
+        return Ok(String::new());
+    }
+    let values = [
+        ("etc", relay.layout.postfix_etc().display().to_string()),
+        ("ip", relay.address.ip().to_string()),
+        ("fallback_port", Port::Fallback.number().to_string()),
+        ("return_port", Port::Return.number().to_string()),
+        (
+            "return_socket",
+            inside(relay, &relay.config.mxdeliv_return_socket)?,
+        ),
+        ("from_bridge", FROM_BRIDGE.to_owned()),
+    ];
+    render(BRIDGE_MASTER_CF, &values)
 }
 
 /// Against smuggled messages: versions that can refuse lines without CR must do so.

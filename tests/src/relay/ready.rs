@@ -45,7 +45,8 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
         .await?;
     }
     // TLS from the first byte: that it listens says enough, since the greeting is the same service's.
-    for port in [Port::Smtps, Port::Imaps] {
+    let https = relay.has_bridge().then_some(Port::Https);
+    for port in [Port::Smtps, Port::Imaps].into_iter().chain(https) {
         let address = relay.address.socket(port);
         let listens = async || TcpStream::connect(address).await.is_ok();
         eventually(&format!("{port:?} at {address}"), listens).await?;

@@ -41,7 +41,7 @@ impl Testbed {
                 _ => format!("{name}-{number}"),
             };
             let folder = folder.join(number.to_string());
-            let relay = Relay::plan(name, folder, options, kind, number, dns.dns())?;
+            let relay = Relay::plan(name, folder, options, kind, number, dns.dns(), &authority)?;
             relay.configure(&authority)?;
             relay.publish(&mut dns)?;
             relays.push(relay);
