@@ -1,6 +1,6 @@
 //! The keys of `chatmail.ini`: name, type, default and documentation in one place each.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::value::{
@@ -155,6 +155,10 @@ keys! {
     /// Postfix's log file, from which mxdeliv-bridge learns how mail to peers fares over SMTP. Empty:
     /// it does not.
     postfix_log: Option<PathBuf> = Some("");
+    /// The address that connections to peers come from. Empty: the one that the system picks. A host with
+    /// several addresses, known to its peers by one of them, has to name it, to Postfix too
+    /// (`smtp_bind_address`).
+    mxdeliv_source_address: Option<IpAddr> = Some("");
     /// The port of peers' `/mxdeliv`; another than 443 is for tests.
     mxdeliv_peer_port: u16 = Some("443");
     /// The port of peers' SMTP, which `mxdeliv-bridge probe` tries; another than 25 is for tests.

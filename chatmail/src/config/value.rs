@@ -1,7 +1,7 @@
 //! The types of `chatmail.ini` values: how each is written, and what is allowed.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::address::{Address, Domain};
@@ -244,6 +244,14 @@ impl<T: Value> Value for Option<T> {
 
 impl Value for SocketAddr {
     const ALLOWED: &'static str = "ADDRESS:PORT such as 127.0.0.1:3905, or empty";
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Value for IpAddr {
+    const ALLOWED: &'static str = "an IP address such as 192.0.2.1, or empty";
 
     fn read(text: &str) -> Option<Self> {
         text.parse().ok()
