@@ -132,6 +132,8 @@ fn bridge_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) 
         ("mxdeliv_peer_port", Port::Https.number().to_string()),
         ("mxdeliv_peer_smtp_port", Port::Mx.number().to_string()),
         ("mxdeliv_authorities", path(authorities)),
+        // On loopback the system would pick the same one for all.
+        ("mxdeliv_source_address", address.ip().to_string()),
         (
             "mxdeliv_metrics",
             address.socket(Port::BridgeMetrics).to_string(),
