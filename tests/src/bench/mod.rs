@@ -5,12 +5,14 @@
 
 mod delivery;
 mod doveauth;
+mod federation;
 mod gate;
 mod gate_worst;
 mod incoming;
 mod interleave;
 mod milter;
 mod milter_memory;
+mod pair;
 mod process_memory;
 mod process_time;
 mod report;
@@ -81,6 +83,11 @@ pub const BENCHES: &[Bench] = &[
         name: "delivery",
         summary: "from MAIL FROM to EXISTS, with our daemons and without (two minutes)",
         run: delivery::run,
+    },
+    Bench {
+        name: "federation",
+        summary: "from relay to relay by /mxdeliv, and by SMTP (two minutes)",
+        run: federation::run,
     },
 ];
 

@@ -115,7 +115,7 @@ impl<'a> Senders<'a> {
             self.senders.push(sent.context("a session")??);
         }
         let taken = begun.elapsed();
-        self.drained().await?;
+        drained(self.target).await?;
         let used = self.processor_time()?.saturating_sub(used_before);
         Ok(Round {
             messages_per_second: count / taken.as_secs_f64(),
@@ -143,23 +143,27 @@ impl<'a> Senders<'a> {
         for _ in 0..count {
             times.push(sender.send().await?);
         }
-        self.drained().await?;
+        drained(self.target).await?;
         Ok(times)
     }
+}
 
-    /// What is still in the queue would be work in the next round, which is the other relay's.
-    async fn drained(&self) -> anyhow::Result<()> {
-        let queue = Layout::new(self.target.state_dir.clone()).queue();
-        let begun = Instant::now();
-        for folder in ["incoming", "active"].map(|name| queue.join(name)) {
-            while !is_empty(&folder)? {
-                ensure!(begun.elapsed() < DRAIN, "Postfix does not empty its queue");
-                sleep(Duration::from_millis(5)).await;
-            }
+/// Waits for an empty queue: what is still in it would be work in the next round, which is another
+/// relay's.
+///
+/// # Errors
+/// It does not get empty, or holds mail that could not be delivered.
+pub(super) async fn drained(relay: &Target) -> anyhow::Result<()> {
+    let queue = Layout::new(relay.state_dir.clone()).queue();
+    let begun = Instant::now();
+    for folder in ["incoming", "active"].map(|name| queue.join(name)) {
+        while !is_empty(&folder)? {
+            ensure!(begun.elapsed() < DRAIN, "Postfix does not empty its queue");
+            sleep(Duration::from_millis(5)).await;
         }
-        ensure!(is_empty(&queue.join("deferred"))?, "Postfix defers mail");
-        Ok(())
     }
+    ensure!(is_empty(&queue.join("deferred"))?, "Postfix defers mail");
+    Ok(())
 }
 
 fn is_empty(folder: &Path) -> anyhow::Result<bool> {

@@ -76,14 +76,25 @@ impl Sender {
         recipient: &Address,
         wire: Wire,
     ) -> anyhow::Result<Self> {
-        let client = SmtpClient::login(
-            &target.submission,
-            Security::Plain,
-            &sender.to_string(),
-            PLAIN_PASSWORD,
-        )
-        .await
-        .context("logging in to send")?;
+        let (endpoint, login) = (&target.submission, sender.to_string());
+        let client = SmtpClient::login(endpoint, Security::Plain, &login, PLAIN_PASSWORD).await;
+        let client = client.context("logging in to send")?;
+        Ok(Self::new(client, sender, recipient, wire))
+    }
+
+    /// Logs in with TLS, as users do.
+    ///
+    /// # Errors
+    /// The login does not succeed.
+    pub(super) async fn login_with_tls(
+        target: &Target,
+        sender: &Address,
+        recipient: &Address,
+        wire: Wire,
+    ) -> anyhow::Result<Self> {
+        let (endpoint, login) = (&target.smtps, sender.to_string());
+        let client = SmtpClient::login(endpoint, Security::TLS, &login, PLAIN_PASSWORD).await;
+        let client = client.context("logging in to send")?;
         Ok(Self::new(client, sender, recipient, wire))
     }
 
@@ -120,6 +131,11 @@ impl Sender {
         self.begin().await?;
         self.client.raw(&self.wire.0).await?;
         self.accepted().await
+    }
+
+    /// Sends this message from now on.
+    pub(super) fn take(&mut self, wire: Wire) {
+        self.wire = wire;
     }
 
     /// Sends all of the message but its final dot.
