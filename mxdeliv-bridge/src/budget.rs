@@ -55,9 +55,10 @@ impl Budget {
         }
     }
 
-    /// How many octets are free.
-    pub fn free(&self) -> u64 {
-        self.room.available_permits() as u64 * UNIT
+    /// How many octets are reserved.
+    pub fn in_use(&self) -> u64 {
+        let free = self.room.available_permits() as u64;
+        u64::from(self.units).saturating_sub(free) * UNIT
     }
 }
 
@@ -81,8 +82,10 @@ mod tests {
         let budget = Budget::new(100_000);
         let first = budget.reserve(90_000, Duration::ZERO).await.unwrap();
         assert!(first.octets() >= 90_000);
+        assert_eq!(budget.in_use(), first.octets());
         assert!(budget.reserve(20_000, Duration::ZERO).await.is_err());
         drop(first);
+        assert_eq!(budget.in_use(), 0);
         budget.reserve(100_000, Duration::ZERO).await.unwrap();
     }
 

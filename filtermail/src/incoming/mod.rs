@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 
 pub use message::{Message, Passed};
 pub use refusal::{RecipientRefusal, Refusal};
-pub use session::Incoming;
+pub use session::{Incoming, log};
 pub use wire::WireMessage;
 
 use unsigned::Unsigned;

@@ -68,7 +68,7 @@ impl Session for Incoming {
             return Outcome::Refuse(out_of_order());
         };
         let judged = message.finish().await;
-        log(queue_id, &judged);
+        log(Some(queue_id), &judged);
         match judged {
             Ok(passed) => Outcome::Accept(passed.edits),
             Err(refusal) => Outcome::Refuse(refusal.reply()),
@@ -80,8 +80,9 @@ impl Session for Incoming {
     }
 }
 
-/// The texts are what operators' mtail programs count; no addresses in them.
-fn log(queue_id: &str, judged: &Result<Passed, Refusal>) {
+/// Logs what became of a message, by its queue id if it has one. The texts are what operators' mtail
+/// programs count; no addresses in them.
+pub fn log(queue_id: Option<&str>, judged: &Result<Passed, Refusal>) {
     match judged {
         Ok(Passed {
             end: MessageEnd::Encrypted | MessageEnd::Securejoin,
