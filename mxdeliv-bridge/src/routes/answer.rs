@@ -3,8 +3,7 @@
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
-/// The most of a text that operators are shown, in characters.
-const SHOWN_MAX: usize = 200;
+use crate::redaction::{without_addresses, without_recipient};
 
 /// What an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,36 +47,25 @@ impl Answer {
     }
 }
 
-/// What an operator is shown of an answer: the status and the first line, without addresses.
-pub(super) fn shown(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
+/// What an operator is shown of an answer to a message for these recipients: the status and the first
+/// line, without addresses.
+pub(super) fn shown(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+    recipients: &[String],
+) -> String {
     let body = String::from_utf8_lossy(body);
     let line = body.lines().map(str::trim).find(|line| !line.is_empty());
-    match line.filter(|_| !is_html(headers)) {
-        Some(line) => presentable(&format!("{}: {line}", status.as_u16())),
-        None => presentable(&format!(
-            "{} {}",
-            status.as_u16(),
-            status.canonical_reason().unwrap_or_default()
-        )),
-    }
-}
-
-/// A text of a peer as operators may see it: printable, in one line, without addresses, at most 200
-/// characters.
-pub(super) fn presentable(text: &str) -> String {
-    let printable: String = text
-        .chars()
-        .map(|char| if char.is_control() { ' ' } else { char })
-        .collect();
-    let words =
-        printable
-            .split_whitespace()
-            .map(|word| match word.contains('@') || word.contains("%40") {
-                true => "<address>",
-                false => word,
-            });
-    let text = words.collect::<Vec<_>>().join(" ");
-    text.chars().take(SHOWN_MAX).collect()
+    let Some(line) = line.filter(|_| !is_html(headers)) else {
+        let reason = status.canonical_reason().unwrap_or_default();
+        return format!("{} {reason}", status.as_u16()).trim_end().into();
+    };
+    let text = without_addresses(&format!("{}: {line}", status.as_u16()));
+    let names = recipients
+        .iter()
+        .filter_map(|recipient| recipient.rsplit_once('@'));
+    names.fold(text, |text, (name, _)| without_recipient(&text, name))
 }
 
 fn is_html(headers: &HeaderMap) -> bool {
@@ -105,6 +93,7 @@ fn is_smtp_refusal(status: StatusCode, body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redaction::TEXT_MAX;
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -157,13 +146,13 @@ mod tests {
 
     #[test]
     fn operators_see_the_status_and_the_first_line() {
-        let text =
-            |kind: &str, body: &str| shown(StatusCode::FORBIDDEN, &headers(kind), body.as_bytes());
-        let plain = "\r\n550 5.1.1 <Bob@x.test>: no\u{7}such user\r\nmore";
-        assert_eq!(
-            text("text/plain", plain),
-            "403: 550 5.1.1 <address> no such user"
-        );
+        let recipients = ["bob@x.test".to_owned()];
+        let text = |kind: &str, body: &str| {
+            let body = body.as_bytes();
+            shown(StatusCode::FORBIDDEN, &headers(kind), body, &recipients)
+        };
+        let plain = "\r\n550 5.1.1 <Bob@x.test>: Bob is\u{7}no user\r\nmore";
+        assert_eq!(text("text/plain", plain), "403: 550 5.1.1 …: … is no user");
         assert_eq!(text("text/html", "<html>"), "403 Forbidden");
         assert_eq!(text("text/plain", " \n "), "403 Forbidden");
     }
@@ -171,9 +160,9 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_holds_no_address(body in proptest::collection::vec(any::<u8>(), 0..600)) {
-            let text = shown(StatusCode::BAD_GATEWAY, &HeaderMap::new(), &body);
+            let text = shown(StatusCode::BAD_GATEWAY, &HeaderMap::new(), &body, &[]);
             prop_assert!(!text.contains('@'));
-            prop_assert!(text.chars().count() <= SHOWN_MAX);
+            prop_assert!(text.chars().count() <= TEXT_MAX);
             prop_assert!(!text.chars().any(char::is_control));
         }
     }

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::answer::{self, Answer};
 use super::endpoint::Endpoint;
 use super::{Limits, Post};
+use crate::redaction::without_addresses;
 
 /// How long a connection is kept without use.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
@@ -125,7 +126,7 @@ impl Https {
             }
         };
         match timeout_at(deadline, exchange).await {
-            Ok(Ok(response)) => Ok(said(response, deadline).await),
+            Ok(Ok(response)) => Ok(said(response, &post.recipients, deadline).await),
             Ok(Err(error)) => Err(failure(&error)),
             Err(_) => Err(Failure::Broken("no answer in time".into())),
         }
@@ -202,7 +203,7 @@ fn value(text: &str) -> Option<HeaderValue> {
 }
 
 /// Reads what is needed of an answer. That it ends is of no importance: its status says all.
-async fn said(mut response: Response, deadline: Instant) -> Said {
+async fn said(mut response: Response, recipients: &[String], deadline: Instant) -> Said {
     let (status, headers) = (response.status(), response.headers().clone());
     let mut body = Vec::new();
     let read = async {
@@ -217,7 +218,7 @@ async fn said(mut response: Response, deadline: Instant) -> Said {
     let _ = timeout_at(deadline, timeout(REST, read)).await;
     Said {
         answer: Answer::of(status, &headers, &body),
-        shown: answer::shown(status, &headers, &body),
+        shown: answer::shown(status, &headers, &body, recipients),
     }
 }
 
@@ -262,7 +263,7 @@ fn shown(error: &reqwest::Error) -> String {
     }
     let innermost = sources(error).last();
     let text = innermost.map_or_else(|| "no answer".into(), |source| source.to_string());
-    answer::presentable(&text)
+    without_addresses(&text)
 }
 
 fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {

@@ -15,6 +15,7 @@ use chatmail::Domain;
 
 use super::clock::Moment;
 use super::endpoint::{Endpoint, Override};
+use super::known::{Connect, Known, Lesson, Trial};
 use super::store::Loaded;
 use super::{Limits, PeerState, PeerView};
 use crate::statistics::Transport;
@@ -39,29 +40,6 @@ pub(super) struct Knowledge {
     overrides: BTreeMap<Domain, Override>,
 }
 
-/// What is known of an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) state: PeerState,
-    /// It spoke mxdeliv when it was last heard of.
-    pub(super) spoke: bool,
-    /// Failures in a row.
-    pub(super) failures: u32,
-    /// When the state became what it is.
-    pub(super) since: Moment,
-    /// When it may be tried again.
-    pub(super) closed_until: Moment,
-    /// When it was last closed: what began before teaches nothing that is not known.
-    closed_at: Moment,
-    /// A message is trying whether it is to be opened again.
-    on_trial: bool,
-    /// When a connection to it was last in use.
-    connected: Moment,
-    /// The size of a message that was too large for it, and until when that is believed.
-    too_large: Option<(usize, Moment)>,
-    used: Moment,
-}
-
 /// What is known of a domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Peer {
@@ -74,22 +52,6 @@ pub(super) struct Peer {
     pub(super) closed_until: Moment,
 }
 
-/// What a request teaches about an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lesson {
-    /// It speaks mxdeliv.
-    Speaks,
-    /// It does not.
-    Silent,
-    /// It cannot be reached, or answers what no endpoint answers: it fails if it spoke before, and
-    /// does not speak if not.
-    Unreachable,
-    /// It fails.
-    Failing,
-    /// Nothing.
-    Nothing,
-}
-
 /// A thing to write down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -97,32 +59,6 @@ pub(super) enum Change {
     Peer(Domain, Peer),
     ForgetEndpoints(Vec<Endpoint>),
     ForgetPeers(Vec<Domain>),
-}
-
-impl Known {
-    pub(super) fn new(state: PeerState, since: Moment) -> Self {
-        Self {
-            state,
-            spoke: false,
-            failures: 0,
-            since,
-            closed_until: Moment::default(),
-            closed_at: Moment::default(),
-            on_trial: false,
-            connected: Moment::default(),
-            too_large: None,
-            used: since,
-        }
-    }
-
-    fn is_open(&self, now: Moment) -> bool {
-        self.closed_until <= now && !self.on_trial
-    }
-
-    /// Closed for a while, and that is over.
-    fn is_half_open(&self) -> bool {
-        matches!(self.state, PeerState::Silent | PeerState::Failing)
-    }
 }
 
 impl Knowledge {
@@ -468,23 +404,6 @@ impl Knowledge {
     }
 }
 
-/// Whether a request is the one that finds out whether a closed endpoint is to be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trial {
-    Yes,
-    No,
-}
-
-/// Whether to connect to an endpoint ahead of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connect {
-    Yes,
-    /// A connection is there.
-    There,
-    /// The endpoint is not to be used.
-    Closed,
-}
-
 /// What came of a lesson.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Learnt {
@@ -493,43 +412,6 @@ pub(super) struct Learnt {
     pub(super) before: PeerState,
     /// The state, if it is another than before.
     pub(super) news: Option<PeerState>,
-}
-
-impl Known {
-    fn learn(&mut self, lesson: Lesson, limits: &Limits, began: Moment, now: Moment) {
-        // Of several requests that fail together, the first has closed the endpoint.
-        let is_old = self.is_half_open() && began < self.closed_at;
-        match lesson {
-            Lesson::Nothing => {}
-            Lesson::Speaks => {
-                self.state = PeerState::Speaks;
-                self.spoke = true;
-                self.failures = 0;
-                self.closed_until = Moment::default();
-            }
-            Lesson::Unreachable if self.spoke => self.learn(Lesson::Failing, limits, began, now),
-            Lesson::Unreachable => self.learn(Lesson::Silent, limits, began, now),
-            _ if is_old => {}
-            Lesson::Silent => {
-                self.state = PeerState::Silent;
-                self.spoke = false;
-                self.failures = 0;
-                self.close(limits.silent, now);
-            }
-            Lesson::Failing => {
-                let doublings = self.failures.min(31);
-                let pause = limits.failing_first.saturating_mul(1 << doublings);
-                self.state = PeerState::Failing;
-                self.failures = self.failures.saturating_add(1);
-                self.close(pause.min(limits.failing_max), now);
-            }
-        }
-    }
-
-    fn close(&mut self, time: Duration, now: Moment) {
-        self.closed_at = now;
-        self.closed_until = now.after(time);
-    }
 }
 
 /// Whether a domain's endpoints may show any certificate: nobody can have one for an address, or for
@@ -558,3 +440,6 @@ fn forget_oldest<K: Clone + Eq + std::hash::Hash, V>(
     }
     oldest
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@
 //! nothing.
 //!
 //! - `endpoint`: a host and a port; overrides
-//! - `knowledge`: what is remembered and what follows from it; `store`: the same on disk
+//! - `knowledge`: what is remembered and what follows from it; `known`: of one endpoint; `store`: the same
+//!   on disk
 //! - `post`: a message's way; `request`: one request of it; `prepare`: connections ahead of messages
 //! - `https`, `tls`: requests; `answer`: what the answers mean
 //! - `oracle`, `socketmap`, `links`: what Postfix asks
@@ -17,6 +18,7 @@ mod clock;
 mod endpoint;
 mod https;
 mod knowledge;
+mod known;
 mod links;
 mod metrics;
 pub mod oracle;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::endpoint::Override;
 use super::https::Failure;
-use super::knowledge::{Connect, Lesson, Trial};
+use super::known::{Connect, Lesson, Trial};
 use super::post::Shared;
 use crate::statistics::Transport;
 

@@ -7,7 +7,7 @@ use super::answer::Answer;
 use super::clock::Moment;
 use super::endpoint::Endpoint;
 use super::https::{Failure, IDLE, Said};
-use super::knowledge::{Lesson, Trial};
+use super::known::{Lesson, Trial};
 use super::post::Shared;
 use super::{PeerState, Post};
 

@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::PeerState;
 use super::clock::Moment;
 use super::endpoint::{Endpoint, Override};
-use super::knowledge::{Change, ENDPOINTS_MAX, Known, PEERS_MAX, Peer};
+use super::knowledge::{Change, ENDPOINTS_MAX, PEERS_MAX, Peer};
+use super::known::Known;
 
 /// Changes that may wait to be written. Further ones are lost: they are of use only after a restart.
 const WAITING_MAX: usize = 4096;
