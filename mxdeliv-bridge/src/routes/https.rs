@@ -5,7 +5,7 @@
 //! same message, in case the first request has reached it.
 
 use std::error::Error as StdError;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,16 +80,17 @@ pub(super) struct Said {
 }
 
 impl Https {
-    /// Clients that trust `strict`, and one that trusts anybody.
+    /// Clients that trust `strict`, and one that trusts anybody. Connections come from `source`, if given.
     pub(super) fn new(
         strict: ClientConfig,
         lax: ClientConfig,
         dns: &Dns,
+        source: Option<IpAddr>,
         limits: &Limits,
     ) -> reqwest::Result<Self> {
         Ok(Self {
-            strict: Clients::new(strict, dns, limits)?,
-            lax: Clients::new(lax, dns, limits)?,
+            strict: Clients::new(strict, dns, source, limits)?,
+            lax: Clients::new(lax, dns, source, limits)?,
         })
     }
 
@@ -141,7 +142,12 @@ impl Https {
 }
 
 impl Clients {
-    fn new(mut tls: ClientConfig, dns: &Dns, limits: &Limits) -> reqwest::Result<Self> {
+    fn new(
+        mut tls: ClientConfig,
+        dns: &Dns,
+        source: Option<IpAddr>,
+        limits: &Limits,
+    ) -> reqwest::Result<Self> {
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let build = |idle_per_host| {
             Client::builder()
@@ -151,6 +157,7 @@ impl Clients {
                 .referer(false)
                 .no_proxy()
                 .dns_resolver(Arc::new(Addresses(dns.clone())))
+                .local_address(source)
                 .connect_timeout(limits.connect)
                 .tcp_user_timeout(UNACKNOWLEDGED)
                 .pool_idle_timeout(IDLE)

@@ -175,7 +175,8 @@ impl Routes {
     ) -> Result<Self, RoutesError> {
         let dns = Dns::new(config)?;
         let strict = tls::strict(&config.mxdeliv_authorities)?;
-        let https = Https::new(strict, tls::lax()?, &dns, &limits)?;
+        let source = config.mxdeliv_source_address;
+        let https = Https::new(strict, tls::lax()?, &dns, source, &limits)?;
         let (store, loaded) = Store::open(config)?;
         let clock = Clock::new();
         let mut knowledge = Knowledge::new(limits, config.mxdeliv_peer_port);
