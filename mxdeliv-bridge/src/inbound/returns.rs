@@ -37,7 +37,7 @@ impl Transactions for Returns {
         Ok(())
     }
 
-    async fn room(&self, _: &Envelope, octets: u64) -> Result<Vec<Reservation>, Exhausted> {
+    async fn room(&self, _: &Envelope, _: u64, octets: u64) -> Result<Vec<Reservation>, Exhausted> {
         Ok(vec![self.budget.reserve(octets, PATIENCE).await?])
     }
 

@@ -90,10 +90,10 @@ struct Memory {
 
 impl Collector for Memory {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let free = ConstGauge::new(i64::try_from(self.budget.free()).unwrap_or(i64::MAX));
-        let what = "Octets of mxdeliv_memory that no message takes";
-        let encoder = encoder.encode_descriptor("memory_free", what, None, free.metric_type())?;
-        free.encode(encoder)
+        let held = ConstGauge::new(i64::try_from(self.budget.in_use()).unwrap_or(i64::MAX));
+        let what = "Octets of mxdeliv_memory that messages take";
+        let encoder = encoder.encode_descriptor("memory", what, None, held.metric_type())?;
+        held.encode(encoder)
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
             "recipients_total{way=\"mxdeliv\",reason=\"\"} 3",
             "recipients_total{way=\"smtp\",reason=\"dot-line\"} 1",
             "transactions 1",
-            "memory_free 8192",
+            "memory 0",
         ] {
             assert!(
                 text.contains(&format!("mxdeliv_bridge_outbound_{line}\n")),

@@ -38,7 +38,6 @@ struct Peers {
 #[derive(Debug)]
 struct Share {
     budget: Budget,
-    whole: u64,
 }
 
 impl Shares {
@@ -87,8 +86,7 @@ impl Shares {
             peers.forget_at = PEERS_MIN.max(peers.shares.len() * 2);
         }
         let budget = Budget::new(self.share);
-        let whole = budget.free();
-        let share = Arc::new(Share { budget, whole });
+        let share = Arc::new(Share { budget });
         peers.shares.insert(peer.clone(), Arc::clone(&share));
         share
     }
@@ -96,7 +94,7 @@ impl Shares {
 
 impl Share {
     fn is_free(&self) -> bool {
-        self.budget.free() == self.whole
+        self.budget.in_use() == 0
     }
 }
 
