@@ -8,6 +8,8 @@
     reason = "a test program: a failure is a panic, and its modules are its own"
 )]
 
+mod lmtp;
+mod lmtp_client;
 mod mail_client;
 mod mail_client_failures;
 mod mail_server;
