@@ -284,20 +284,9 @@ async fn tcp_does_as_well() {
     let refused = client.deliver(&envelope, MESSAGE, PATIENCE).await;
     assert!(matches!(refused, Err(DeliveryError::Io(_))), "{refused:?}");
 
-    let unix = MailServer::start(|heard| polite_smtp(&heard));
-    let listener = chatmail::listen::tcp(address).unwrap();
-    let forwarding = tokio::spawn(async move {
-        let (mut tcp, _) = listener.accept().await.unwrap();
-        let Server::Unix(path) = unix.address() else {
-            panic!("a unix socket");
-        };
-        let mut unix_stream = tokio::net::UnixStream::connect(path).await.unwrap();
-        let copied = tokio::io::copy_bidirectional(&mut tcp, &mut unix_stream).await;
-        (copied, unix)
-    });
+    let server = MailServer::start_tcp(|heard| polite_smtp(&heard));
+    let client = self::client(server.address(), Protocol::Smtp);
     let replies = client.deliver(&envelope, MESSAGE, PATIENCE).await.unwrap();
     assert_eq!(codes(&replies), [250]);
-    drop(client);
-    let (_, unix) = forwarding.await.unwrap();
-    assert_eq!(unix.seen().messages, [MESSAGE]);
+    assert_eq!(server.seen().messages, [MESSAGE]);
 }

@@ -1,13 +1,15 @@
 //! A mail server that answers as a test tells it to.
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use mxdeliv_bridge::mail_client::Server;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::task::AbortHandle;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
+use tokio::net::UnixListener;
+use tokio::task::JoinHandle;
 
 /// What the server does after a command.
 #[derive(Clone, Debug)]
@@ -47,6 +49,16 @@ fn verb(line: &str) -> &str {
     line.split(' ').next().unwrap_or_default()
 }
 
+/// Says what a server does.
+pub trait Script: Fn(Heard<'_>) -> Act + Send + Sync + 'static {}
+
+impl<T: Fn(Heard<'_>) -> Act + Send + Sync + 'static> Script for T {}
+
+/// A connection of either kind.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
 /// What a server has seen.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -60,12 +72,12 @@ pub struct Seen {
     pub ahead: bool,
 }
 
-/// A server on a unix socket of its own.
+/// A server on a socket of its own.
 pub struct MailServer {
-    path: PathBuf,
+    address: Server,
     _dir: TempDir,
     seen: Arc<Mutex<Seen>>,
-    accepting: AbortHandle,
+    accepting: JoinHandle<()>,
 }
 
 impl Drop for MailServer {
@@ -75,16 +87,34 @@ impl Drop for MailServer {
 }
 
 impl MailServer {
-    /// Starts a server that does what `script` says.
-    pub fn start(script: impl Fn(Heard<'_>) -> Act + Send + Sync + 'static) -> Self {
+    /// Starts a server on a unix socket that does what `script` says.
+    pub fn start(script: impl Script) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
+        let accept = async move || listener.accept().await.map(|(stream, _)| stream);
+        Self::accept_from(accept, Server::Unix(path), dir, script)
+    }
+
+    /// The same on a TCP port of 127.0.0.1.
+    pub fn start_tcp(script: impl Script) -> Self {
+        let listener = chatmail::listen::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = Server::Tcp(listener.local_addr().unwrap());
+        let accept = async move || listener.accept().await.map(|(stream, _)| stream);
+        Self::accept_from(accept, address, tempfile::tempdir().unwrap(), script)
+    }
+
+    fn accept_from<S: Stream, F: Future<Output = io::Result<S>> + Send>(
+        accept: impl Fn() -> F + Send + 'static,
+        address: Server,
+        dir: TempDir,
+        script: impl Script,
+    ) -> Self {
         let seen = Arc::<Mutex<Seen>>::default();
         let script = Arc::new(script);
         let shared = Arc::clone(&seen);
         let accepting = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            while let Ok(stream) = accept().await {
                 let (seen, script) = (Arc::clone(&shared), Arc::clone(&script));
                 let connection = {
                     let mut seen = seen.lock().unwrap();
@@ -97,16 +127,22 @@ impl MailServer {
             }
         });
         Self {
-            path,
+            address,
             _dir: dir,
             seen,
-            accepting: accepting.abort_handle(),
+            accepting,
         }
     }
 
     /// Where it listens.
     pub fn address(&self) -> Server {
-        Server::Unix(self.path.clone())
+        self.address.clone()
+    }
+
+    /// Takes no more connections.
+    pub async fn close(&mut self) {
+        self.accepting.abort();
+        let _ = (&mut self.accepting).await;
     }
 
     /// What it has seen so far.
@@ -149,12 +185,7 @@ pub fn polite_smtp(heard: &Heard<'_>) -> Act {
     }
 }
 
-async fn serve(
-    stream: UnixStream,
-    connection: usize,
-    seen: &Mutex<Seen>,
-    script: &(dyn Fn(Heard<'_>) -> Act + Send + Sync),
-) {
+async fn serve<S: Stream>(stream: S, connection: usize, seen: &Mutex<Seen>, script: &impl Script) {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     loop {
@@ -203,7 +234,7 @@ async fn serve(
 }
 
 /// Up to CRLF, dot, CRLF.
-async fn read_message(stream: &mut BufReader<UnixStream>) -> Option<Vec<u8>> {
+async fn read_message(stream: &mut BufReader<impl Stream>) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     loop {
         let mut line = Vec::new();

@@ -8,6 +8,8 @@
     reason = "a test program: a failure is a panic, and its modules are its own"
 )]
 
+mod bridge;
+mod flow;
 mod lmtp;
 mod lmtp_client;
 mod mail_client;
