@@ -30,14 +30,9 @@ pub(super) struct Shares {
 
 #[derive(Debug, Default)]
 struct Peers {
-    shares: HashMap<Domain, Arc<Share>>,
+    shares: HashMap<Domain, Arc<Budget>>,
     /// The count at which those are forgotten that nobody uses.
     forget_at: usize,
-}
-
-#[derive(Debug)]
-struct Share {
-    budget: Budget,
 }
 
 impl Shares {
@@ -66,14 +61,14 @@ impl Shares {
         let of_share = (held + octets).min(self.share) - held.min(self.share);
         if let Some(peer) = peer.filter(|_| of_share > 0) {
             let share = self.share_of(peer);
-            room.push(share.budget.reserve(of_share, PATIENCE).await?);
+            room.push(share.reserve(of_share, PATIENCE).await?);
         }
         let left = deadline.saturating_duration_since(Instant::now());
         room.push(self.budget.reserve(octets, left).await?);
         Ok(room)
     }
 
-    fn share_of(&self, peer: &Domain) -> Arc<Share> {
+    fn share_of(&self, peer: &Domain) -> Arc<Budget> {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(share) = peers.shares.get(peer) {
             return Arc::clone(share);
@@ -82,19 +77,12 @@ impl Shares {
             // Nobody waits for such a share, and nobody holds any of it.
             peers
                 .shares
-                .retain(|_, share| Arc::strong_count(share) > 1 || !share.is_free());
+                .retain(|_, share| Arc::strong_count(share) > 1 || share.in_use() > 0);
             peers.forget_at = PEERS_MIN.max(peers.shares.len() * 2);
         }
-        let budget = Budget::new(self.share);
-        let share = Arc::new(Share { budget });
+        let share = Arc::new(Budget::new(self.share));
         peers.shares.insert(peer.clone(), Arc::clone(&share));
         share
-    }
-}
-
-impl Share {
-    fn is_free(&self) -> bool {
-        self.budget.in_use() == 0
     }
 }
 
@@ -155,8 +143,8 @@ mod tests {
         }
         let known = shares.peers.lock().unwrap().shares.len();
         assert!(known <= PEERS_MIN + 1, "{known}");
-        assert!(!shares.share_of(&peer(0)).is_free());
+        assert!(shares.share_of(&peer(0)).in_use() > 0);
         drop(held);
-        assert!(shares.share_of(&peer(0)).is_free());
+        assert_eq!(shares.share_of(&peer(0)).in_use(), 0);
     }
 }

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
 };
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
 /// What the server does after a command.
@@ -59,6 +59,23 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
+/// A socket of either kind.
+trait Listener: Send + 'static {
+    fn next(&self) -> impl Future<Output = io::Result<impl Stream>> + Send;
+}
+
+impl Listener for UnixListener {
+    async fn next(&self) -> io::Result<impl Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for TcpListener {
+    async fn next(&self) -> io::Result<impl Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
 /// What a server has seen.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -92,20 +109,18 @@ impl MailServer {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         let listener = UnixListener::bind(&path).unwrap();
-        let accept = async move || listener.accept().await.map(|(stream, _)| stream);
-        Self::accept_from(accept, Server::Unix(path), dir, script)
+        Self::accept_from(listener, Server::Unix(path), dir, script)
     }
 
     /// The same on a TCP port of 127.0.0.1.
     pub fn start_tcp(script: impl Script) -> Self {
         let listener = chatmail::listen::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = Server::Tcp(listener.local_addr().unwrap());
-        let accept = async move || listener.accept().await.map(|(stream, _)| stream);
-        Self::accept_from(accept, address, tempfile::tempdir().unwrap(), script)
+        Self::accept_from(listener, address, tempfile::tempdir().unwrap(), script)
     }
 
-    fn accept_from<S: Stream, F: Future<Output = io::Result<S>> + Send>(
-        accept: impl Fn() -> F + Send + 'static,
+    fn accept_from(
+        listener: impl Listener,
         address: Server,
         dir: TempDir,
         script: impl Script,
@@ -114,7 +129,7 @@ impl MailServer {
         let script = Arc::new(script);
         let shared = Arc::clone(&seen);
         let accepting = tokio::spawn(async move {
-            while let Ok(stream) = accept().await {
+            while let Ok(stream) = listener.next().await {
                 let (seen, script) = (Arc::clone(&shared), Arc::clone(&script));
                 let connection = {
                     let mut seen = seen.lock().unwrap();
