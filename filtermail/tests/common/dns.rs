@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 pub enum Say {
     /// These TXT records, each cut into strings of at most 255 octets.
     Txt(u32, Vec<Vec<u8>>),
+    /// These A records and these MX records; other records it has none.
+    Host(Vec<Ipv4Addr>, Vec<(u16, String)>),
     /// That the name is another one's alias, and nothing else.
     Alias(u32, String),
     /// A response code without records: 0 for no such record, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
@@ -36,6 +38,19 @@ impl Say {
     /// One TXT record with an hour to live.
     pub fn txt(record: &str) -> Self {
         Self::Txt(3600, vec![record.as_bytes().to_vec()])
+    }
+
+    /// A host at this address.
+    pub fn address(address: Ipv4Addr) -> Self {
+        Self::Host(vec![address], Vec::new())
+    }
+
+    /// A mail domain with these hosts; a `.` takes no mail (RFC 7505).
+    pub fn mail_hosts(hosts: &[(u16, &str)]) -> Self {
+        let hosts = hosts
+            .iter()
+            .map(|(preference, host)| (*preference, (*host).to_owned()));
+        Self::Host(Vec::new(), hosts.collect())
     }
 }
 
@@ -191,6 +206,7 @@ fn message(query: &[u8], question: &[u8], say: Say) -> Option<Vec<u8>> {
             let records = texts.iter().map(|text| record(ASKED, 16, ttl, &txt(text)));
             (0x8180, records.collect())
         }
+        Say::Host(addresses, hosts) => (0x8180, host_records(question, &addresses, &hosts)),
         Say::Alias(ttl, target) => (0x8180, vec![record(ASKED, 5, ttl, &wire(&target))]),
         Say::OfAnother(text) => {
             let other = wire("other.example");
@@ -208,6 +224,28 @@ fn message(query: &[u8], question: &[u8], say: Say) -> Option<Vec<u8>> {
     Some(message)
 }
 
+/// Those of the records that are asked for.
+fn host_records(question: &[u8], addresses: &[Ipv4Addr], hosts: &[(u16, String)]) -> Vec<Vec<u8>> {
+    const ASKED: &[u8] = &[0xC0, 12];
+    const A: u16 = 1;
+    const MX: u16 = 15;
+    let kind = &question[question.len() - 4..question.len() - 2];
+    match u16::from_be_bytes(kind.try_into().unwrap()) {
+        A => addresses
+            .iter()
+            .map(|address| record(ASKED, A, 3600, &address.octets()))
+            .collect(),
+        MX => hosts
+            .iter()
+            .map(|(preference, host)| {
+                let data = [&preference.to_be_bytes()[..], &wire(host)].concat();
+                record(ASKED, MX, 3600, &data)
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn record(name: &[u8], kind: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
     let mut record = name.to_vec();
     record.extend(kind.to_be_bytes());
@@ -220,7 +258,7 @@ fn record(name: &[u8], kind: u16, ttl: u32, data: &[u8]) -> Vec<u8> {
 
 fn wire(name: &str) -> Vec<u8> {
     let mut octets = Vec::new();
-    for label in name.split('.') {
+    for label in name.split('.').filter(|label| !label.is_empty()) {
         octets.push(u8::try_from(label.len()).unwrap());
         octets.extend(label.as_bytes());
     }
