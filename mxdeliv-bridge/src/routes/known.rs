@@ -97,6 +97,8 @@ impl Known {
                 self.spoke = true;
                 self.failures = 0;
                 self.closed_until = Moment::default();
+                // A trial that is under way need not be waited for.
+                self.on_trial = false;
             }
             Lesson::Unreachable if self.spoke => self.learn(Lesson::Failing, limits, began, now),
             Lesson::Unreachable => self.learn(Lesson::Silent, limits, began, now),
