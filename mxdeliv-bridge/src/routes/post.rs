@@ -93,6 +93,9 @@ impl Shared {
         let deadline = Instant::now() + self.limits.total;
         let endpoints = self.endpoints(domain).await;
         let endpoints = endpoints.map_err(|failure| NotTaken(failure.to_string()))?;
+        if endpoints.is_empty() {
+            return Err(NotTaken("the operator wants SMTP for it".into()));
+        }
         let began = Instant::now();
         let mut not_taken = None;
         // One that was closed may cost time. It is enough that a message bears that once.

@@ -305,3 +305,50 @@ fn column(moment: Moment) -> i64 {
 fn moment(column: i64) -> Moment {
     Moment(u64::try_from(column).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_there_is_room_for_is_not_read() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let tables = include_str!("../database/1_routes.sql");
+        connection.execute_batch(tables).unwrap();
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+             INSERT INTO endpoints SELECT 'x' || i || '.test', 443, 0, 'speaks', 1, 0, i, 0 FROM n";
+        connection.execute_batch(fill).unwrap();
+        let fill = "INSERT INTO peers SELECT host, host, host, since FROM endpoints";
+        connection.execute_batch(fill).unwrap();
+        let loaded = load(&mut connection).unwrap();
+        assert_eq!(loaded.endpoints.len(), ENDPOINTS_MAX);
+        assert_eq!(loaded.peers.len(), PEERS_MAX);
+        // The oldest have gone.
+        let oldest = loaded.peers.iter().map(|(_, peer)| peer.used).min();
+        assert_eq!(oldest, Some(Moment(30_001 - PEERS_MAX as u64)));
+        let left = "SELECT count(*) FROM peers";
+        let left: i64 = connection.query_row(left, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, PEERS_MAX as i64);
+    }
+
+    #[test]
+    fn rows_of_nonsense_are_left_out() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let tables = include_str!("../database/1_routes.sql");
+        connection.execute_batch(tables).unwrap();
+        let fill = "INSERT INTO endpoints VALUES ('a b', 443, 0, 'speaks', 1, 0, 0, 0);
+             INSERT INTO endpoints VALUES ('a.test', 443, 0, 'sings', 1, 0, 0, 0);
+             INSERT INTO endpoints VALUES ('b.test', 443, 0, 'speaks', 1, 0, -1, -1);
+             INSERT INTO peers VALUES ('', 'a.test', '', 0);
+             INSERT INTO peers VALUES ('b.test', 'b.test @ c.test', '@', 0);
+             INSERT INTO overrides VALUES ('a.test', 'http://x', 0);
+             INSERT INTO overrides VALUES ('b.test', 'smtp', 0)";
+        connection.execute_batch(fill).unwrap();
+        let loaded = load(&mut connection).unwrap();
+        assert_eq!(loaded.endpoints.len(), 1);
+        let (domain, peer) = &loaded.peers[0];
+        assert_eq!((loaded.peers.len(), domain.as_str()), (1, "b.test"));
+        assert_eq!((peer.candidates.len(), &peer.good), (2, &None));
+        assert_eq!(loaded.overrides.len(), 1);
+    }
+}

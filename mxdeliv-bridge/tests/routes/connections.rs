@@ -7,7 +7,7 @@ use mxdeliv_bridge::statistics::Transport;
 use rstest::rstest;
 
 use crate::peer::{Say, mute};
-use crate::{PATIENCE, Shown, World, domain, eventually, post, why};
+use crate::{PATIENCE, Shown, World, domain, eventually, message, post, why};
 
 /// Patient with nobody.
 fn short() -> Limits {
@@ -126,6 +126,48 @@ async fn a_kept_connection_that_closes_at_the_next_request_is_replaced() {
         posts[2].header("idempotency-key")
     );
     assert_eq!(routes.peer(&domain("x.test")).state, PeerState::Speaks);
+}
+
+#[tokio::test]
+async fn a_kept_http2_connection_that_dies_is_replaced() {
+    let mut world = World::new().await;
+    world.http2 = true;
+    let peer = world.peer("x.test").await;
+    let routes = world.routes();
+    peer.say(Say::AnswerOnce);
+    post(&routes, "x.test").await.unwrap();
+    post(&routes, "x.test").await.unwrap();
+    let posts = peer.posts();
+    let connections: Vec<usize> = posts.iter().map(|post| post.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
+}
+
+#[rstest]
+#[case::http1(false)]
+#[case::http2(true)]
+#[tokio::test]
+async fn large_messages_arrive_whole(#[case] http2: bool) {
+    let mut world = World::new().await;
+    world.http2 = http2;
+    let peer = world.peer("x.test").await;
+    let mut large = message("x.test");
+    large.message = b"0123456789abcdef".repeat(2 << 20).into();
+    let routes = world.routes();
+    routes.post(&domain("x.test"), &large).await.unwrap();
+    assert!(peer.posts()[0].body == large.message);
+}
+
+#[tokio::test]
+async fn a_peer_may_refuse_before_it_has_the_message() {
+    let world = World::new().await;
+    let peer = world.peer("x.test").await;
+    peer.say(Say::RefuseEarly);
+    let mut large = message("x.test");
+    large.message = b"0123456789abcdef".repeat(2 << 20).into();
+    let routes = world.routes();
+    let refused = routes.post(&domain("x.test"), &large).await.unwrap_err();
+    assert!(refused.to_string().starts_with("413"), "{refused}");
+    assert_eq!(routes.peer(&domain("x.test")).transport, Transport::Mxdeliv);
 }
 
 #[rstest]

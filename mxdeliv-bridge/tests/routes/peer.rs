@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -32,8 +33,11 @@ pub(crate) enum Say {
     Close,
     /// Reads the request, sends these octets and closes the connection.
     Octets(&'static str),
-    /// Answers so, and closes the connection at the next request without a word.
+    /// Takes a connection's first message, and closes it at the next request without a word.
     AnswerOnce,
+    /// Answers once the head of the request is there, and throws the body away, as nginx does with what
+    /// is too large for it.
+    RefuseEarly,
 }
 
 /// A request as the peer got it.
@@ -139,8 +143,11 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>
 
 async fn http2(stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shared>) {
     let sni = stream.get_ref().1.server_name().map(str::to_owned);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let broken = Arc::new(Notify::new());
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (shared, sni) = (shared.clone(), sni.clone());
+        let (answered, broken) = (answered.clone(), broken.clone());
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map(|body| body.to_bytes().to_vec());
@@ -157,8 +164,15 @@ async fn http2(stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shared>)
                 sni,
             });
             let say = shared.say.lock().unwrap().clone();
-            let Say::Answer(status, kind, body) = say else {
-                std::future::pending().await
+            let (status, kind, body) = match say {
+                Say::Answer(status, kind, body) => (status, kind, body),
+                Say::AnswerOnce if answered.fetch_add(1, SeqCst) == 0 => {
+                    (200, "text/plain", "250 OK")
+                }
+                _ => {
+                    broken.notify_one();
+                    std::future::pending().await
+                }
             };
             let response = hyper::Response::builder().status(status);
             let response = response.header("content-type", kind);
@@ -166,17 +180,31 @@ async fn http2(stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shared>)
         }
     });
     let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    tokio::select! {
+        _ = server.serve_connection(TokioIo::new(stream), service) => {}
+        () = broken.notified() => {}
+    }
 }
 
 async fn http1(mut stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shared>) {
     let sni = stream.get_ref().1.server_name().map(str::to_owned);
     let mut before = 0;
-    while let Some(mut seen) = read_request(&mut stream).await {
+    while let Some((mut seen, begun)) = read_head(&mut stream).await {
         (seen.connection, seen.sni) = (number, sni.clone());
         let is_head = seen.method == "HEAD";
-        shared.seen.lock().unwrap().push(seen);
         let say = shared.say.lock().unwrap().clone();
+        if matches!(say, Say::RefuseEarly) && !is_head {
+            shared.seen.lock().unwrap().push(seen);
+            let _ = stream
+                .write_all(answer(413, "text/html", "<html>").as_bytes())
+                .await;
+            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            return;
+        }
+        let Some(seen) = read_body(&mut stream, seen, begun).await else {
+            return;
+        };
+        shared.seen.lock().unwrap().push(seen);
         let answer = match say {
             _ if is_head => "HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 0\r\n\r\n".into(),
             Say::Answer(status, kind, body) => answer(status, kind, body),
@@ -191,7 +219,7 @@ async fn http1(mut stream: TlsStream<TcpStream>, number: usize, shared: Arc<Shar
                 return;
             }
             Say::AnswerOnce if before == 0 => answer(200, "text/plain", "250 OK"),
-            Say::AnswerOnce => return,
+            Say::AnswerOnce | Say::RefuseEarly => return,
         };
         before += 1;
         if stream.write_all(answer.as_bytes()).await.is_err() {
@@ -205,7 +233,8 @@ fn answer(status: u16, kind: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
 }
 
-async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<Seen> {
+/// A request without its body, and what came of that.
+async fn read_head(stream: &mut TlsStream<TcpStream>) -> Option<(Seen, Vec<u8>)> {
     let mut input = Vec::new();
     let end = loop {
         if let Some(end) = input.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -216,14 +245,14 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<Seen> {
         }
     };
     let head = String::from_utf8(input[..end].to_vec()).unwrap();
-    let mut body = input.split_off(end + 4);
+    let begun = input.split_off(end + 4);
     let mut lines = head.split("\r\n");
     let mut words = lines.next().unwrap().split(' ').map(str::to_owned);
     let headers: Vec<(String, String)> = lines
         .map(|line| line.split_once(':').unwrap())
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen {
+    let seen = Seen {
         method: words.next().unwrap(),
         path: words.next().unwrap(),
         headers,
@@ -232,6 +261,14 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<Seen> {
         is_http2: false,
         sni: None,
     };
+    Some((seen, begun))
+}
+
+async fn read_body(
+    stream: &mut TlsStream<TcpStream>,
+    mut seen: Seen,
+    mut body: Vec<u8>,
+) -> Option<Seen> {
     let length = seen
         .header("content-length")
         .first()
