@@ -5,6 +5,8 @@
 //! - [`routes`]: which way a domain's mail goes, what is known of peers, and connections to them
 //! - [`statistics`]: how mail to and from each peer fares
 //! - `postfix_log`: how mail to peers fares over SMTP, as Postfix tells
+//! - [`queue`]: what waits in Postfix's queue
+//! - [`probe`]: how a domain can be reached, step by step
 //! - [`redaction`]: takes addresses out of what other servers say
 //! - [`admin`]: the operator's commands
 //! - [`database`]: the file of what is known of peers
@@ -21,6 +23,8 @@ pub mod inbound;
 pub mod mail_client;
 pub mod outbound;
 mod postfix_log;
+pub mod probe;
+pub mod queue;
 pub mod redaction;
 pub mod routes;
 pub mod statistics;
