@@ -8,7 +8,7 @@
 //! - [`queue`]: what waits in Postfix's queue
 //! - [`probe`]: how a domain can be reached, step by step
 //! - [`redaction`]: takes addresses out of what other servers say
-//! - [`admin`]: the operator's commands
+//! - [`admin`]: answers the operator's commands; [`commands`]: the command line that asks
 //! - [`database`]: the file of what is known of peers
 //!
 //! There is no queue here: Postfix has it. Nothing is acknowledged before the next one has it, be that
@@ -16,6 +16,7 @@
 
 pub mod admin;
 pub mod budget;
+pub mod commands;
 pub mod daemon;
 pub mod database;
 pub mod envelope;

@@ -8,11 +8,12 @@ use chatmail::cli::{CheckConfigArgs, ConfigArgs};
 use chatmail::lifecycle::{self, Exit, StopSignals};
 use clap::{Parser, Subcommand};
 use mxdeliv_bridge::Daemon;
+use mxdeliv_bridge::commands::{EXIT_STATUS, OperatorCommand, USAGE};
 use mxdeliv_bridge::daemon::Drained;
 
 /// Mail between chatmail relays over HTTPS, both ways
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = EXIT_STATUS)]
 struct Arguments {
     #[command(flatten)]
     config: ConfigArgs,
@@ -26,11 +27,21 @@ enum Command {
     Serve,
     /// Check the configuration file, or describe its keys
     CheckConfig(CheckConfigArgs),
+    #[command(flatten)]
+    Operator(OperatorCommand),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // What cannot be printed cannot be complained of either.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
     let exit = match arguments.command {
+        Some(Command::Operator(command)) => return command.run(&arguments.config),
         Some(Command::CheckConfig(check)) => check.run(&arguments.config),
         Some(Command::Serve) | None => arguments.config.run("mxdeliv-bridge", serve),
     };

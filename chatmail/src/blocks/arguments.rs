@@ -73,10 +73,11 @@ impl Entries {
     pub fn report(
         &self,
         entries: &[Entry],
-        outcomes: impl IntoIterator<Item = &'static str>,
+        outcomes: impl IntoIterator<Item = impl AsRef<str>>,
         out: &mut impl Write,
     ) -> io::Result<()> {
         for (entry, outcome) in entries.iter().zip(outcomes) {
+            let outcome = outcome.as_ref();
             if self.json {
                 let text = entry.to_string();
                 let line = json!({ "entry": text, "kind": entry.kind(), "outcome": outcome });

@@ -1,4 +1,4 @@
-//! The operator's commands: a unix socket of the daemon, and the command line that asks it.
+//! Answers the operator's commands, on a unix socket.
 //!
 //! The socket belongs to the bridge's user and has mode 0600: root and that user may ask. Requests wait
 //! for nothing that mail waits for. Each has a bounded size and a deadline, so many are served at a time,
