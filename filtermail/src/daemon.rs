@@ -20,6 +20,7 @@ use crate::dkim::{KeyCache, KeyCacheError, Signer, SignerError};
 use crate::metrics::{Door, Metrics};
 use crate::milter::{self, Socket};
 use crate::rate_limit::FORGET_INTERVAL;
+use crate::report::Reporter;
 use crate::session::Session;
 use crate::{bounce, incoming, outgoing};
 
@@ -36,6 +37,7 @@ pub struct Daemon {
     metrics: Metrics,
     submission_rules: Arc<outgoing::Policy>,
     incoming_rules: Arc<incoming::Policy>,
+    reporter: Arc<Reporter>,
     bounce_rules: bounce::Policy,
 }
 
@@ -92,6 +94,7 @@ impl Daemon {
             metrics_server,
             submission_rules: Arc::new(submission_rules),
             incoming_rules: Arc::new(incoming_rules),
+            reporter: Arc::new(Reporter::new(config)),
             bounce_rules: bounce::Policy::new(config, signer),
             metrics,
         })
@@ -113,8 +116,8 @@ impl Daemon {
             serve(self.outgoing, session, sessions(Door::Outgoing), &stopped)
         };
         let incoming = {
-            let rules = self.incoming_rules;
-            let session = move || incoming::Incoming::new(rules.clone());
+            let (rules, reporter) = (self.incoming_rules, self.reporter);
+            let session = move || incoming::Incoming::new(rules.clone(), reporter.clone());
             serve(self.incoming, session, sessions(Door::Incoming), &stopped)
         };
         let bounce = {

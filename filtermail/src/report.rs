@@ -2,8 +2,9 @@
 //!
 //! A report is a datagram to `mxdeliv_report_socket`, one JSON object of at most [`REPORT_MAX`] octets:
 //! `{"domain":"peer.example","outcome":"accepted","milliseconds":12}`. `domain` is the author's, and it
-//! has proved the message to be its own; `outcome` is `accepted` or `refused`; `milliseconds` are those
-//! from `MAIL` to the verdict. Figures are worth no delay and no log line: what cannot be sent at
+//! has proved the message to be its own; `outcome` is `accepted` or `refused` (proof is the last rule today, so
+//! what is refused is refused before it, and is not reported); `milliseconds` are those from `MAIL` to
+//! the verdict. Figures are worth no delay and no log line: what cannot be sent at
 //! once, or to nobody, is lost.
 
 use std::os::unix::net::UnixDatagram;

@@ -18,6 +18,7 @@ use common::dns::{Dns, Say};
 use common::doveauth::OPEN;
 use common::{BOB, Doveauth, Ending, Filter, Mta, PEER, encrypted_body, encrypted_headers};
 use filtermail::dkim::{PrivateKey, Signer};
+use filtermail::report::{REPORT_MAX, Report};
 use filtermail::session::Edit;
 use tokio::sync::Semaphore;
 
@@ -40,8 +41,13 @@ struct Fixture {
 
 impl Fixture {
     async fn start() -> Self {
+        Self::with("").await
+    }
+
+    /// With another line of chatmail.ini.
+    async fn with(key: &str) -> Self {
         let dns = Dns::start().await;
-        let filter = Filter::start(&dns.config_line()).await;
+        let filter = Filter::start(&format!("{}\n{key}", dns.config_line())).await;
         let fixture = Self {
             _doveauth: Doveauth::start(&filter.policy()),
             filter,
@@ -227,4 +233,28 @@ async fn a_key_that_comes_late_holds_up_nobody_else() {
     permit.add_permits(100);
     let answer = waiting.pop().unwrap().receive().await;
     assert_eq!(answer, Some((b'c', Vec::new())));
+}
+
+#[tokio::test]
+async fn mail_that_proves_its_domain_is_reported_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report");
+    let fixture = Fixture::with(&format!("mxdeliv_report_socket = {}", path.display())).await;
+    let body = encrypted_body(1000);
+    let unsigned = encrypted_headers(CAROL);
+    let headers = signed("peer.example", unsigned.clone(), &body);
+    // Nobody listens, and nobody minds.
+    assert_eq!(fixture.submit(CAROL, BOB, &headers, &body).await, passes());
+    let reports = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let (_, refused) = fixture.submit(CAROL, BOB, &unsigned, &body).await;
+    assert!(matches!(refused, Ending::Reply(_)));
+    let began = std::time::Instant::now();
+    assert_eq!(fixture.submit(CAROL, BOB, &headers, &body).await, passes());
+    let at_most = began.elapsed();
+    let mut datagram = [0; REPORT_MAX];
+    let length = reports.recv(&mut datagram).await.unwrap();
+    let report = Report::parse(&datagram[..length]).unwrap();
+    assert_eq!(report.domain.as_str(), "peer.example");
+    assert!(report.accepted && report.took <= at_most);
+    assert!(reports.try_recv(&mut datagram).is_err());
 }

@@ -2,26 +2,49 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
+
+use chatmail::Domain;
 
 use super::{Message, Passed, Policy, Refusal};
 use crate::metrics::MessageEnd;
+use crate::report::{Report, Reporter};
 use crate::session::{Answer, Outcome, Session, out_of_order};
 
 /// One SMTP connection on port 25.
 #[derive(Debug)]
 pub struct Incoming {
     policy: Arc<Policy>,
+    reporter: Arc<Reporter>,
     client: Option<IpAddr>,
     message: Option<Message>,
+    /// When the message began.
+    began: Instant,
 }
 
 impl Incoming {
     /// A connection without a message yet.
-    pub fn new(policy: Arc<Policy>) -> Self {
+    pub fn new(policy: Arc<Policy>, reporter: Arc<Reporter>) -> Self {
         Self {
             policy,
+            reporter,
             client: None,
             message: None,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Incoming {
+    /// Tells mxdeliv-bridge of mail that has proved its domain. That is the last rule, so there is none that is
+    /// refused after it.
+    fn report(&self, peer: Option<Domain>) {
+        if let Some(domain) = peer {
+            self.reporter.send(&Report {
+                domain,
+                accepted: true,
+                took: self.began.elapsed(),
+            });
         }
     }
 }
@@ -33,6 +56,7 @@ impl Session for Incoming {
 
     fn mail(&mut self, sender: &[u8], _login: Option<&[u8]>) {
         self.message = Some(Message::new(self.policy.clone(), self.client, sender));
+        self.began = Instant::now();
     }
 
     async fn recipient(&mut self, recipient: &[u8]) -> Answer {
@@ -70,7 +94,10 @@ impl Session for Incoming {
         let judged = message.finish().await;
         log(Some(queue_id), &judged);
         match judged {
-            Ok(passed) => Outcome::Accept(passed.edits),
+            Ok(passed) => {
+                self.report(passed.peer);
+                Outcome::Accept(passed.edits)
+            }
             Err(refusal) => Outcome::Refuse(refusal.reply()),
         }
     }
