@@ -13,7 +13,7 @@ use crate::admin::protocol::Request;
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
-pub(super) enum BlockCommand {
+pub enum BlockCommand {
     /// Print all entries, each with the time it was added and its note
     #[command(after_help = LIST_AFTER_HELP)]
     List {

@@ -8,7 +8,7 @@ use crate::admin::protocol::Request;
 
 /// What to do with decisions.
 #[derive(Debug, Subcommand)]
-pub(super) enum EndpointCommand {
+pub enum EndpointCommand {
     /// Print all decisions
     List {
         /// Print one JSON object per decision and line

@@ -44,7 +44,8 @@ async fn again_without_names(
     address: std::net::IpAddr,
 ) -> Option<TlsStream<TcpStream>> {
     let again = async {
-        let stream = TcpStream::connect((address, endpoint.port)).await.ok()?;
+        let address = (address, endpoint.port).into();
+        let stream = probe.open(address).await.ok()?;
         tls(probe, endpoint, stream, true).await.ok()
     };
     let again = tokio::time::timeout(super::DEADLINE, again).await.ok()?;

@@ -8,12 +8,13 @@ mod smtp;
 
 use std::fmt::Display;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use chatmail::{Config, Domain};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -52,6 +53,7 @@ pub async fn run(config: &Config, routes: &Routes, domain: &Domain, steps: mpsc:
     let probe = Probe {
         routes,
         domain,
+        source: config.mxdeliv_source_address,
         steps,
     };
     // `None`: nobody takes the steps.
@@ -61,6 +63,8 @@ pub async fn run(config: &Config, routes: &Routes, domain: &Domain, steps: mpsc:
 struct Probe<'a> {
     routes: &'a Routes,
     domain: &'a Domain,
+    /// Where connections come from, if that is not for the system to choose.
+    source: Option<IpAddr>,
     steps: mpsc::Sender<Step>,
 }
 
@@ -128,7 +132,7 @@ impl Probe<'_> {
         for &address in addresses.iter().take(ADDRESSES_MAX) {
             let address = SocketAddr::new(address, port);
             let connect = async {
-                let stream = TcpStream::connect(address).await;
+                let stream = self.open(address).await;
                 let stream = stream.map_err(|error| error.to_string())?;
                 Ok((stream, "connected".to_owned()))
             };
@@ -138,6 +142,21 @@ impl Probe<'_> {
             }
         }
         Some(None)
+    }
+
+    /// As mail is posted: from `mxdeliv_source_address`, when the peer has an address of its family.
+    async fn open(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        match self.source {
+            Some(source) if source.is_ipv4() == address.is_ipv4() => {
+                socket.bind(SocketAddr::new(source, 0))?;
+            }
+            _ => {}
+        }
+        socket.connect(address).await
     }
 
     /// Takes a step and tells of it. Outer `None`: nobody takes it; inner `None`: it has failed.
