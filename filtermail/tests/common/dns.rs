@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 pub enum Say {
     /// These TXT records, each cut into strings of at most 255 octets.
     Txt(u32, Vec<Vec<u8>>),
-    /// These A records and these MX records; other records it has none.
-    Host(Vec<Ipv4Addr>, Vec<(u16, String)>),
+    /// These addresses (A and AAAA) and these MX records; other records it has none.
+    Host(Vec<IpAddr>, Vec<(u16, String)>),
     /// That the name is another one's alias, and nothing else.
     Alias(u32, String),
     /// A response code without records: 0 for no such record, 2 SERVFAIL, 3 NXDOMAIN, 5 REFUSED.
@@ -41,8 +41,8 @@ impl Say {
     }
 
     /// A host at this address.
-    pub fn address(address: Ipv4Addr) -> Self {
-        Self::Host(vec![address], Vec::new())
+    pub fn address(address: impl Into<IpAddr>) -> Self {
+        Self::Host(vec![address.into()], Vec::new())
     }
 
     /// A mail domain with these hosts; a `.` takes no mail (RFC 7505).
@@ -225,25 +225,25 @@ fn message(query: &[u8], question: &[u8], say: Say) -> Option<Vec<u8>> {
 }
 
 /// Those of the records that are asked for.
-fn host_records(question: &[u8], addresses: &[Ipv4Addr], hosts: &[(u16, String)]) -> Vec<Vec<u8>> {
+fn host_records(question: &[u8], addresses: &[IpAddr], hosts: &[(u16, String)]) -> Vec<Vec<u8>> {
     const ASKED: &[u8] = &[0xC0, 12];
     const A: u16 = 1;
     const MX: u16 = 15;
-    let kind = &question[question.len() - 4..question.len() - 2];
-    match u16::from_be_bytes(kind.try_into().unwrap()) {
-        A => addresses
-            .iter()
-            .map(|address| record(ASKED, A, 3600, &address.octets()))
-            .collect(),
-        MX => hosts
-            .iter()
-            .map(|(preference, host)| {
-                let data = [&preference.to_be_bytes()[..], &wire(host)].concat();
-                record(ASKED, MX, 3600, &data)
-            })
-            .collect(),
-        _ => Vec::new(),
-    }
+    const AAAA: u16 = 28;
+    let addresses = addresses.iter().map(|address| match address {
+        IpAddr::V4(address) => (A, address.octets().to_vec()),
+        IpAddr::V6(address) => (AAAA, address.octets().to_vec()),
+    });
+    let hosts = hosts.iter().map(|(preference, host)| {
+        let data = [&preference.to_be_bytes()[..], &wire(host)].concat();
+        (MX, data)
+    });
+    let asked = &question[question.len() - 4..question.len() - 2];
+    let records = addresses.chain(hosts);
+    let records = records.filter(|(kind, _)| kind.to_be_bytes() == asked);
+    records
+        .map(|(kind, data)| record(ASKED, kind, 3600, &data))
+        .collect()
 }
 
 fn record(name: &[u8], kind: u16, ttl: u32, data: &[u8]) -> Vec<u8> {

@@ -92,11 +92,6 @@ impl Failure {
         failure
     }
 
-    /// The HTTP status.
-    pub(super) fn status(&self) -> StatusCode {
-        self.status
-    }
-
     /// Why, for the operator; names no address.
     pub(super) fn reason(&self) -> &str {
         &self.reason

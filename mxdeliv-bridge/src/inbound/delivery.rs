@@ -2,7 +2,7 @@
 //!
 //! HTTP has one answer for all recipients. When some have the message and others cannot, the answer is
 //! 200, and Postfix gets the message for the others: it asks again at the return door
-//! ([`returns`](super::returns)), tries again or tells the sender.
+//! (`returns`), tries again or tells the sender.
 
 use std::time::Duration;
 

@@ -70,6 +70,7 @@ fn path(text: &[u8]) -> Option<Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::response::IntoResponse as _;
     use rstest::rstest;
 
     fn read(fields: &[(&'static str, &str)]) -> Result<(String, Vec<String>), u16> {
@@ -83,7 +84,7 @@ mod tests {
                 text(&posted.sender),
                 posted.recipients.iter().map(text).collect(),
             )),
-            Err(failure) => Err(failure.status().as_u16()),
+            Err(failure) => Err(failure.into_response().status().as_u16()),
         }
     }
 

@@ -3,9 +3,9 @@
 //! nginx has TLS and hands requests over. A message passes the same rules as on port 25, in the same code
 //! (`filtermail::incoming`), piece by piece as it comes; Dovecot gets it by LMTP before the peer gets its
 //! 200. What stands in for the queue that is not there:
-//! - [`clients`], `content`: limits for each client, and memory for all messages together
-//! - [`duplicates`]: peers that have not heard our answer send again
-//! - [`delivery`], [`returns`]: recipients that fail when others do not
+//! - `clients`, `content`: limits for each client, and memory for all messages together
+//! - `duplicates`: peers that have not heard our answer send again
+//! - `delivery`, `returns`: recipients that fail when others do not
 
 mod answer;
 mod clients;
@@ -44,6 +44,9 @@ use metrics::Metrics;
 use returns::Returns;
 use server::{SOCKET_MODE, Socket};
 
+/// What a message may take beyond `max_message_size`, in octets.
+const SPARE: u64 = 4096;
+
 /// Binds the socket for nginx and the one for mail that comes back from Postfix.
 ///
 /// # Errors
@@ -56,7 +59,8 @@ pub fn bind(
     stop: &Stop,
 ) -> Result<Vec<Serving>, StartError> {
     let size_max = config.max_message_size.bytes();
-    let memory = config.mxdeliv_memory.bytes().max(size_max);
+    // A message of the largest size must fit, with the line end that may be added.
+    let memory = config.mxdeliv_memory.bytes().max(size_max + SPARE);
     let budget = Budget::new(memory);
     let metrics = Metrics::default();
     metrics.register(&budget, registry);
@@ -88,8 +92,7 @@ pub fn bind(
     let under_way = UnderWay::default();
     let door = Door {
         policy: Arc::new(policy),
-        // A message of the largest size must fit.
-        clients: Arc::new(Clients::new(config, (memory / 2).max(size_max + 4096))),
+        clients: Arc::new(Clients::new(config, (memory / 2).max(size_max + SPARE))),
         budget,
         delivery: Arc::new(Delivery::new(config, metrics.clone())),
         duplicates: Duplicates::default(),

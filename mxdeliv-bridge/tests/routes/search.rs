@@ -31,7 +31,9 @@ async fn the_domain_itself_is_tried_when_its_mail_host_does_not_speak() {
     host.say(Say::Answer(404, "text/plain", ""));
     let (itself, address) = world.peer_and_address("x.test").await;
     let hosts = vec![(10, "mx.test".to_owned())];
-    world.dns.set("x.test", DnsSay::Host(vec![address], hosts));
+    world
+        .dns
+        .set("x.test", DnsSay::Host(vec![address.into()], hosts));
     let routes = world.routes();
     post(&routes, "x.test").await.unwrap();
     assert_eq!((host.posts().len(), itself.posts().len()), (1, 1));
