@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// What a relay shows to its peers.
@@ -28,27 +28,46 @@ pub enum Certificate {
 
 /// An authority that the relays of one testbed trust.
 pub struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    issuer: Issuer<'static, KeyPair>,
     file: PathBuf,
 }
 
 impl Authority {
-    /// Makes an authority and writes its certificate into `folder`. Its key is in memory only.
+    /// Makes an authority and writes its certificate into `folder`, and its key for peers that join later.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The files cannot be written.
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
+        let key = KeyPair::generate()?;
+        let file = folder.join("authority.pem");
+        write_key(&key_file(&file), &key)?;
+        let issuer =
+            CertifiedIssuer::self_signed(Self::params(), key).context("making an authority")?;
+        fs::write(&file, issuer.pem()).with_context(|| format!("writing {}", file.display()))?;
+        Self::open(&file)
+    }
+
+    /// The authority of a running testbed, by the file that its relays trust.
+    ///
+    /// # Errors
+    /// Its key is not there.
+    pub fn open(file: &Path) -> anyhow::Result<Self> {
+        let key = key_file(file);
+        let key = fs::read_to_string(&key).with_context(|| format!("reading {}", key.display()))?;
+        Ok(Self {
+            issuer: Issuer::new(Self::params(), KeyPair::from_pem(&key)?),
+            file: file.to_owned(),
+        })
+    }
+
+    fn params() -> CertificateParams {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
             .push(DnType::CommonName, "Authority of a chatmail testbed");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)
-            .context("making an authority")?;
-        let file = folder.join("authority.pem");
-        fs::write(&file, issuer.pem()).with_context(|| format!("writing {}", file.display()))?;
-        Ok(Self { issuer, file })
+        params
     }
 
     /// The PEM file that a relay takes for its list of authorities.
@@ -82,12 +101,22 @@ impl Authority {
         }
         .context("signing a certificate")?;
         fs::write(certificate_file, signed.pem())?;
-        fs::File::options()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(key_file)?
-            .write_all(key.serialize_pem().as_bytes())?;
-        Ok(())
+        write_key(key_file, &key)
     }
+}
+
+/// Where the key lies that belongs to an authority's certificate.
+fn key_file(certificate: &Path) -> PathBuf {
+    certificate.with_extension("key")
+}
+
+fn write_key(file: &Path, key: &KeyPair) -> anyhow::Result<()> {
+    fs::File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(file)
+        .with_context(|| format!("writing {}", file.display()))?
+        .write_all(key.serialize_pem().as_bytes())?;
+    Ok(())
 }

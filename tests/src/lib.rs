@@ -14,6 +14,7 @@
 //! - [`host`]: what is needed from the machine
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`null_milter`]: the least that a milter costs
+//! - [`peers`]: other implementations, played
 //! - [`relay`]: a private Postfix, Dovecot and our daemons
 //! - [`supervisor`]: running them
 //! - [`target`]: the address card of a running relay
@@ -35,6 +36,7 @@ pub mod foreign;
 pub mod host;
 pub mod mail;
 pub mod null_milter;
+pub mod peers;
 pub mod relay;
 pub mod supervisor;
 pub mod target;
