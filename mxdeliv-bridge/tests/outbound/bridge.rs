@@ -29,12 +29,15 @@ pub enum Deed {
     Wait(Duration),
 }
 
+/// Says what a peer does with a post.
+type PostScript = dyn Fn(&Domain, &Post) -> Deed + Send + Sync;
+
 /// All peers.
 #[derive(Clone)]
 pub struct StandIn(Arc<Inner>);
 
 struct Inner {
-    script: Box<dyn Fn(&Domain, &Post) -> Deed + Send + Sync>,
+    script: Box<PostScript>,
     posts: Mutex<Vec<(Domain, Post)>>,
     prepared: Mutex<Vec<Domain>>,
     posted: Notify,

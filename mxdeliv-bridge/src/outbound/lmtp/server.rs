@@ -180,6 +180,7 @@ impl<T: Transactions> Connection<T> {
             Request::Message(envelope, octets) => {
                 // The client does not wait for this until it has that.
                 self.flush().await?;
+                self.let_go();
                 let count = envelope.recipients.len();
                 let message = HeldMessage {
                     octets: octets.into(),
@@ -214,17 +215,25 @@ impl<T: Transactions> Connection<T> {
         Ok(())
     }
 
-    /// An idle connection holds next to no memory.
     fn make_room_to_read(&mut self, idle: bool) {
-        if idle && self.input.is_empty() {
-            self.input = BytesMut::new();
-            self.output = Vec::new();
+        if idle {
+            self.let_go();
         }
         self.input.reserve(if self.session.is_in_message() {
             MESSAGE_READ
         } else {
             COMMAND_READ
         });
+    }
+
+    /// A connection that may wait for long holds next to no memory besides its message.
+    fn let_go(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
     }
 
     async fn flush(&mut self) -> io::Result<()> {
