@@ -227,12 +227,12 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
 /// Reads everything. Rows that cannot be read as what they should be are left out: they may be of a
 /// hand that was at the file, and nothing depends on them.
 fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
-    // What is more than there is room for in memory has outlived a crash at most.
-    let excess = "DELETE FROM endpoints WHERE (host, port, lax) NOT IN
-         (SELECT host, port, lax FROM endpoints ORDER BY since DESC LIMIT ?1)";
+    // More than there is room for in memory is only there after a crash.
+    let excess = "DELETE FROM endpoints WHERE since <=
+         (SELECT since FROM endpoints ORDER BY since DESC LIMIT 1 OFFSET ?1)";
     connection.execute(excess, params![ENDPOINTS_MAX as i64])?;
-    let excess = "DELETE FROM peers WHERE domain NOT IN
-         (SELECT domain FROM peers ORDER BY used DESC LIMIT ?1)";
+    let excess = "DELETE FROM peers WHERE used <=
+         (SELECT used FROM peers ORDER BY used DESC LIMIT 1 OFFSET ?1)";
     connection.execute(excess, params![PEERS_MAX as i64])?;
     let mut loaded = Loaded::default();
     let mut select = connection.prepare("SELECT * FROM endpoints")?;
