@@ -97,7 +97,9 @@ impl Shared {
             return Err(NotTaken("the operator wants SMTP for it".into()));
         }
         let began = Instant::now();
-        let mut not_taken = None;
+        // Why the last request has failed.
+        let mut failed = None;
+        let mut not_tried = "no endpoint is to be tried now";
         // One that was closed may cost time. It is enough that a message bears that once.
         let mut may_try = true;
         for endpoint in &endpoints {
@@ -105,7 +107,7 @@ impl Shared {
                 break;
             }
             if self.is_too_large(endpoint, post) {
-                not_taken.get_or_insert("the peer refuses messages of this size".into());
+                not_tried = "the peer refuses messages of this size";
                 break;
             }
             let Some(request) = Request::begin(self, domain, endpoint, may_try) else {
@@ -118,15 +120,15 @@ impl Shared {
                     self.record(domain, Ok(()), began);
                     return Ok(());
                 }
-                Step::Next(why) => not_taken = Some(why),
+                Step::Next(why) => failed = Some(why),
                 Step::Stop(why) => {
-                    not_taken = Some(why);
+                    failed = Some(why);
                     break;
                 }
             }
         }
-        let Some(why) = not_taken else {
-            return Err(NotTaken("no endpoint is to be tried now".into()));
+        let Some(why) = failed else {
+            return Err(NotTaken(not_tried.into()));
         };
         self.record(domain, Err(why.clone()), began);
         Err(NotTaken(why))
