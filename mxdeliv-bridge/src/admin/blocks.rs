@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use chatmail::blocks::remote::RemoteError;
 use chatmail::blocks::{Entry, Note};
+use chatmail::dict::ClientError;
 use serde_json::json;
 
 use super::Context;
@@ -67,6 +68,9 @@ fn failure(error: RemoteError) -> Failure {
         RemoteError::TooMany(_) => Failure::usage(format!(
             "{error}; give fewer, or use doveauth blocks on the host of the accounts"
         )),
+        RemoteError::Dict(ClientError::Failed { why, .. }) => {
+            Failure::failed(format!("doveauth says: {why}"))
+        }
         RemoteError::Dict(error) => Failure::unavailable(format!(
             "{error}; the block list belongs to doveauth: see that it runs (systemctl status doveauth) \
              and that the bridge's user may use its blocks_socket"

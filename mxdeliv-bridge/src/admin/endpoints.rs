@@ -1,5 +1,6 @@
 //! `endpoint list|set|unset`: what the operator decides about peers.
 
+use chatmail::Domain;
 use serde::{Deserialize, Serialize};
 
 use super::Context;
@@ -19,14 +20,17 @@ pub struct OverrideRow {
     pub lax_tls: bool,
 }
 
-/// Sends all decisions.
+/// Sends all decisions in the order of their domains.
 pub(super) async fn list(context: &Context, answers: &mut Answers) -> Result<(), Failure> {
-    for (domain, decision) in context.routes.overrides() {
-        let row = OverrideRow {
-            domain: domain.to_string(),
-            endpoint: decision.to_string(),
-            lax_tls: decision.is_lax(),
-        };
+    let decided = context.routes.overrides().into_iter();
+    let row = |(domain, decision): (Domain, Override)| OverrideRow {
+        domain: domain.to_string(),
+        endpoint: decision.to_string(),
+        lax_tls: decision.is_lax(),
+    };
+    let mut rows: Vec<_> = decided.map(row).collect();
+    rows.sort_by(|a, b| a.domain.cmp(&b.domain));
+    for row in rows {
         answers.row(&row).await?;
     }
     Ok(())

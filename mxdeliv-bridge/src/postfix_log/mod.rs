@@ -33,12 +33,14 @@ pub(crate) fn follow(config: &Config, statistics: Statistics, stop: Stop) -> Ser
     let Some(path) = config.postfix_log.clone() else {
         return Box::pin(std::future::ready(()));
     };
-    tracing::info!("following Postfix's log: {}", path.display());
     let own = config.mail_domain.clone();
+    // Here and not when it is first polled: what is logged from now on counts.
+    let follower = Follower::new(path.clone());
+    tracing::info!("following Postfix's log: {}", path.display());
     Box::pin(async move {
         tokio::select! {
             () = stopped(stop) => {}
-            () = count(Follower::new(path), Deliveries::default(), &own, &statistics) => {}
+            () = count(follower, Deliveries::default(), &own, &statistics) => {}
         }
     })
 }

@@ -26,7 +26,7 @@ const LINE_MAX: u64 = 4 << 20;
 /// What waits, by destination. It takes some 2 KiB for each of [`DESTINATIONS_MAX`] at most.
 #[derive(Debug, Default)]
 pub struct Summary {
-    destinations: HashMap<Box<str>, Sums>,
+    destinations: HashMap<String, Sums>,
     /// Messages that could not be read.
     unreadable: u64,
 }
@@ -89,8 +89,8 @@ impl Summary {
 
     /// All destinations, those with most messages first.
     pub fn destinations(&self) -> Vec<Destination> {
-        let destination = |(domain, sums): (&Box<str>, &Sums)| Destination {
-            domain: domain.to_string(),
+        let destination = |(domain, sums): (&String, &Sums)| Destination {
+            domain: domain.clone(),
             messages: sums.messages,
             recipients: sums.recipients,
             oldest: sums.oldest,
@@ -123,7 +123,7 @@ impl Summary {
             return;
         };
         // The destinations of this message, so that it counts once for each.
-        let mut counted: Vec<Box<str>> = Vec::new();
+        let mut counted: Vec<String> = Vec::new();
         for recipient in &message.recipients {
             let (local_part, name) = destination(&recipient.address);
             let name = self.name_with_room(name);
@@ -139,20 +139,20 @@ impl Summary {
         }
     }
 
-    fn name_with_room(&self, name: Box<str>) -> Box<str> {
+    fn name_with_room(&self, name: String) -> String {
         let has_room = self.destinations.len() < DESTINATIONS_MAX;
         match has_room || self.destinations.contains_key(&name) {
             true => name,
-            false => OTHERS.into(),
+            false => OTHERS.to_owned(),
         }
     }
 }
 
 /// The local part of a recipient, and the name of the destination.
-fn destination(address: &str) -> (&str, Box<str>) {
+fn destination(address: &str) -> (&str, String) {
     let (local_part, domain) = address.rsplit_once('@').unwrap_or((address, ""));
     let domain = domain.parse::<Domain>();
-    let name = domain.map_or_else(|_| OTHERS.into(), |domain| domain.as_str().into());
+    let name = domain.map_or_else(|_| OTHERS.to_owned(), |domain| domain.to_string());
     (local_part, name)
 }
 
