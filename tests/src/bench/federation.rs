@@ -11,6 +11,7 @@ use anyhow::{Context as _, ensure};
 use chatmail::Address;
 use tokio::task::JoinSet;
 
+use super::federation_peers;
 use super::interleave::in_turn;
 use super::pair::{Arrival, Pair};
 use super::senders::drained;
@@ -50,7 +51,8 @@ pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
         throughput(relays, report).await
     })?;
     mxdeliv.stop()?;
-    smtp.stop()
+    smtp.stop()?;
+    federation_peers::run(report)
 }
 
 async fn latency(relays: [&TestRelay; 2], report: &mut Report) -> anyhow::Result<()> {

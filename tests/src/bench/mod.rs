@@ -6,6 +6,8 @@
 mod delivery;
 mod doveauth;
 mod federation;
+mod federation_flush;
+mod federation_peers;
 mod gate;
 mod gate_worst;
 mod incoming;
@@ -88,6 +90,11 @@ pub const BENCHES: &[Bench] = &[
         name: "federation",
         summary: "from relay to relay by /mxdeliv, and by SMTP (two minutes)",
         run: federation::run,
+    },
+    Bench {
+        name: "federation-flush",
+        summary: "20 000 messages to 200 dead peers: the bridge's memory and descriptors (five minutes)",
+        run: federation_flush::run,
     },
 ];
 

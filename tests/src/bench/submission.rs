@@ -115,10 +115,9 @@ impl Sender {
 
     fn new(mut client: SmtpClient, sender: &Address, recipient: &Address, wire: Wire) -> Self {
         client.set_patience(PATIENCE);
-        let commands = format!("MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n");
         Self {
             client,
-            commands,
+            commands: commands(sender, recipient),
             wire,
         }
     }
@@ -136,6 +135,11 @@ impl Sender {
     /// Sends this message from now on.
     pub(super) fn take(&mut self, wire: Wire) {
         self.wire = wire;
+    }
+
+    /// Writes to this person from now on.
+    pub(super) fn address(&mut self, sender: &Address, recipient: &Address) {
+        self.commands = commands(sender, recipient);
     }
 
     /// Sends all of the message but its final dot.
@@ -172,6 +176,10 @@ impl Sender {
         reply.expect(250, "the final dot")?;
         Ok(taken)
     }
+}
+
+fn commands(sender: &Address, recipient: &Address) -> String {
+    format!("MAIL FROM:<{sender}>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n")
 }
 
 #[cfg(test)]

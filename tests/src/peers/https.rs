@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -13,6 +14,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -26,6 +28,8 @@ const SIP: usize = 100;
 pub enum Behaviour {
     /// It judges each post.
     Judge(Arc<dyn Fn(&Post) -> Answer + Send + Sync>),
+    /// It takes so long for each, and then says this.
+    Slow(Duration, Answer),
     /// It reads posts and never answers.
     Stall,
     /// It begins to read a request and ends the connection, without a word of TLS.
@@ -155,6 +159,10 @@ async fn respond(
     }
     let answer = match behaviour {
         Behaviour::Judge(judge) => judge(&post),
+        Behaviour::Slow(time, answer) => {
+            sleep(*time).await;
+            answer.clone()
+        }
         Behaviour::Stall | Behaviour::Reset => std::future::pending().await,
     };
     if let Some(message) = answer.taken.clone() {
