@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chatmail::Domain;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::budget::{Budget, Exhausted, Reservation};
 
@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A peer may have this part of the budget; a message that is larger than that, alone.
 const PART: u64 = 4;
+
+/// How often a large message looks for room.
+const LARGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Peers that are known at least before idle ones are looked for.
 const PEERS_MIN: usize = 64;
@@ -46,7 +49,7 @@ impl Shares {
     }
 
     /// Room for `octets` beside those that are `held`, in the peer's share and in the whole. Waits for
-    /// it in the order of coming.
+    /// it, in the order of coming unless they are more than a share.
     ///
     /// # Errors
     /// None was free for a minute.
@@ -63,9 +66,28 @@ impl Shares {
             let share = self.share_of(peer);
             room.push(share.reserve(of_share, PATIENCE).await?);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        room.push(self.budget.reserve(octets, left).await?);
+        room.push(if octets > self.share {
+            self.reserve_large(octets, deadline).await?
+        } else {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.budget.reserve(octets, left).await?
+        });
         Ok(room)
+    }
+
+    /// What is larger than a share does not stand in the queue: while it waited for much, those behind
+    /// it would wait although there is room for them.
+    async fn reserve_large(
+        &self,
+        octets: u64,
+        deadline: Instant,
+    ) -> Result<Reservation, Exhausted> {
+        loop {
+            match self.budget.reserve(octets, Duration::ZERO).await {
+                Err(_) if Instant::now() < deadline => sleep(LARGE_PAUSE).await,
+                reserved => return reserved,
+            }
+        }
     }
 
     fn share_of(&self, peer: &Domain) -> Arc<Budget> {
@@ -132,6 +154,23 @@ mod tests {
             .reserve(Some(&peer(1)), 0, WHOLE / 2)
             .await
             .unwrap_err();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_that_waits_does_not_keep_others_waiting() {
+        let shares = shares();
+        let held = shares.reserve(None, 0, WHOLE / 4).await.unwrap();
+        let large = peer(0);
+        let large = shares.reserve(Some(&large), 0, WHOLE);
+        let others = async {
+            let began = Instant::now();
+            sleep(PATIENCE / 4).await;
+            shares.reserve(Some(&peer(1)), 0, WHOLE / 4).await.unwrap();
+            assert_eq!(began.elapsed(), PATIENCE / 4);
+            drop(held);
+        };
+        let (large, ()) = tokio::join!(large, others);
+        large.unwrap();
     }
 
     #[tokio::test]
