@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mxdeliv_bridge::routes::{Limits, Override, PeerState, RoutesError};
-use mxdeliv_bridge::statistics::{Statistics, Transport};
+use mxdeliv_bridge::routes::{Limits, Override, PeerState, Routes, RoutesError};
+use mxdeliv_bridge::statistics::{Direction, Statistics, Transport};
 use prometheus_client::registry::Registry;
 
 use crate::peer::Say;
@@ -155,8 +155,7 @@ async fn a_file_that_is_not_ours_is_an_error_that_says_what_to_do() {
         let _ = std::fs::remove_file(world.path(&format!("peers.sqlite{name}")));
     }
     std::fs::write(world.path("peers.sqlite"), "something else").unwrap();
-    let refused =
-        mxdeliv_bridge::routes::Routes::open(&world.config(), statistics, &mut Registry::default());
+    let refused = Routes::open(&world.config(), statistics, &mut Registry::default());
     let refused = refused.unwrap_err();
     assert!(matches!(refused, RoutesError::Database(_)), "{refused}");
     assert!(refused.to_string().contains("peers.sqlite"), "{refused}");
@@ -178,6 +177,44 @@ async fn a_disk_that_fails_is_no_reason_to_forget() {
     let decided = routes.set_override(domain("y.test"), Override::Smtp).await;
     assert!(decided.is_err());
     assert_eq!(routes.transport(&domain("y.test")), Transport::Smtp);
+}
+
+#[tokio::test]
+async fn a_message_that_was_posted_is_one_attempt_however_many_hosts_there_were() {
+    let world = World::new().await;
+    let (first, second) = (world.peer("a.test").await, world.peer("b.test").await);
+    world.mail_hosts("x.test", &[(10, "a.test"), (20, "b.test")]);
+    let statistics = Statistics::open(&world.config()).unwrap();
+    let mut registry = Registry::default();
+    let routes = Routes::open(&world.config(), statistics.clone(), &mut registry).unwrap();
+    first.say(Say::Answer(404, "text/plain", ""));
+    post(&routes, "x.test").await.unwrap();
+    second.say(Say::Answer(
+        500,
+        "text/plain",
+        "554 5.3.0 <bob@x.test> is not here",
+    ));
+    post(&routes, "x.test").await.unwrap_err();
+    // This one is not even tried.
+    let smtp = routes.set_override(domain("x.test"), Override::Smtp);
+    smtp.await.unwrap();
+    post(&routes, "x.test").await.unwrap_err();
+
+    let mut figures = statistics.peers(None);
+    let peer = figures.recv().await.unwrap().unwrap();
+    assert_eq!(peer.domain, "x.test");
+    let [way] = &peer.ways[..] else {
+        panic!("{peer:?}")
+    };
+    assert_eq!(way.direction, Direction::Outbound);
+    assert_eq!(way.transport, Transport::Mxdeliv);
+    assert_eq!((way.hour.attempts, way.hour.successes), (2, 1));
+    let error = way.last_error.as_deref().unwrap();
+    assert!(
+        error.starts_with("500: 554 5.3.0 ") && !error.contains("bob"),
+        "{error}"
+    );
+    assert!(figures.recv().await.is_none());
 }
 
 #[tokio::test]
