@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -282,16 +281,18 @@ async fn read_body(
     Some(seen)
 }
 
-/// A listener that takes connections and says nothing, not even TLS.
-pub(crate) async fn mute(address: SocketAddr) -> JoinSet<()> {
+/// A listener that takes connections and says nothing, not even TLS; how many it has taken.
+pub(crate) async fn mute(address: SocketAddr) -> (JoinSet<()>, Arc<AtomicUsize>) {
     let listener = TcpListener::bind(address).await.unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
     let mut task = JoinSet::new();
+    let counted = count.clone();
     task.spawn(async move {
         let mut held = Vec::new();
         while let Ok(accepted) = listener.accept().await {
             held.push(accepted);
+            counted.fetch_add(1, SeqCst);
         }
-        tokio::time::sleep(Duration::from_secs(600)).await;
     });
-    task
+    (task, count)
 }
