@@ -48,8 +48,10 @@ pub(super) struct Peer {
     /// The one that answered last.
     pub(super) good: Option<Domain>,
     pub(super) used: Moment,
+    /// What was last written down of `used`.
+    written: Moment,
     /// Until when DNS need not be asked about it again.
-    pub(super) closed_until: Moment,
+    closed_until: Moment,
 }
 
 /// A thing to write down.
@@ -59,6 +61,18 @@ pub(super) enum Change {
     Peer(Domain, Peer),
     ForgetEndpoints(Vec<Endpoint>),
     ForgetPeers(Vec<Domain>),
+}
+
+impl Peer {
+    /// As it was written down.
+    pub(super) fn new(candidates: Vec<Domain>, good: Option<Domain>, used: Moment) -> Self {
+        Self {
+            candidates,
+            good,
+            used,
+            ..Self::default()
+        }
+    }
 }
 
 impl Knowledge {
@@ -82,6 +96,7 @@ impl Knowledge {
         }
         for (domain, mut peer) in loaded.peers {
             peer.used = peer.used.min(now);
+            peer.written = peer.used;
             self.peers.insert(domain, peer);
         }
         self.overrides = loaded.overrides;
@@ -174,6 +189,7 @@ impl Knowledge {
             good: before.good.clone().filter(|good| candidates.contains(good)),
             candidates,
             used: now,
+            written: before.written,
             closed_until: Moment::default(),
         };
         // Hosts of one preference change places; that is no news.
@@ -183,7 +199,8 @@ impl Knowledge {
                 .iter()
                 .all(|host| peer.candidates.contains(host));
         let news = !same_hosts || before.good != peer.good;
-        if news || now.since(before.used) > USED_GRAIN {
+        if news || now.since(peer.written) > USED_GRAIN {
+            peer.written = now;
             changes.push(Change::Peer(domain.clone(), peer.clone()));
         }
         changes

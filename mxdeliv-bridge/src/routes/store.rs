@@ -258,12 +258,8 @@ fn load(connection: &mut Connection) -> rusqlite::Result<Loaded> {
         let good: String = row.get(2)?;
         let Ok(domain) = domain.parse() else { continue };
         let candidates = candidates.split_ascii_whitespace();
-        let peer = Peer {
-            candidates: candidates.filter_map(|host| host.parse().ok()).collect(),
-            good: good.parse().ok(),
-            used: moment(row.get(3)?),
-            ..Peer::default()
-        };
+        let candidates = candidates.filter_map(|host| host.parse().ok()).collect();
+        let peer = Peer::new(candidates, good.parse().ok(), moment(row.get(3)?));
         loaded.peers.push((domain, peer));
     }
     let mut select = connection.prepare("SELECT * FROM overrides")?;

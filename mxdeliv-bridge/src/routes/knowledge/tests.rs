@@ -193,6 +193,24 @@ fn the_endpoint_that_answered_last_comes_first_while_it_is_one() {
 }
 
 #[test]
+fn that_a_peer_is_in_use_is_written_down_once_a_day() {
+    let mut knowledge = resolved(&["a.test"]);
+    let x = domain("x.test");
+    let mut writes = Vec::new();
+    for hour in 1..=72 {
+        let now = NOW.after(hour * 3600 * SECOND);
+        knowledge.transport(&x, now);
+        if !knowledge
+            .resolved(&x, vec![domain("a.test")], now)
+            .is_empty()
+        {
+            writes.push(hour);
+        }
+    }
+    assert_eq!(writes, [25, 50]);
+}
+
+#[test]
 fn a_decision_beats_all_and_a_new_endpoint_is_tried_at_once() {
     let mut knowledge = resolved(&["a.test"]);
     let x = domain("x.test");
