@@ -77,7 +77,7 @@ Examples:
     mxdeliv-bridge queue --json | jq 'select(.messages > 100)'
 
 REASON is what most of a destination's recipients wait for; a - is \"not tried yet\".
-The daemon runs `postqueue`: when it is sandboxed it must be in the group postdrop.
+The daemon runs `postqueue`, so its user must be in the group postdrop.
 Exit status: 0 done, 64 wrong usage, 69 the daemon or Postfix is away, 70 failure, 78 configuration error.";
 
 const PROBE_AFTER_HELP: &str = "\

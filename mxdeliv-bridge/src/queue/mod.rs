@@ -2,21 +2,24 @@
 //!
 //! `postqueue -j` prints a line of JSON for each message; it is read as it comes, and of each
 //! destination only sums and a few reasons are kept. `postqueue` asks Postfix's showq(8) service over
-//! `public/showq` in the queue directory, which the group `postdrop` may enter: the program is set-group-id
-//! for that. A service that may gain no rights (`NoNewPrivileges=yes`) must be in that group itself
-//! (`SupplementaryGroups=postdrop`). `authorized_mailq_users` must let the bridge's user in, which
-//! it does by default, and a `postfix_config_dir` other than Postfix's own must be in the default
-//! main.cf's `alternate_config_directories` unless root asks.
+//! `public/showq` in the queue directory, which only the group `postdrop` may enter: **the bridge's user
+//! must be in that group** (`SupplementaryGroups=postdrop`). The program is set-group-id for those who are
+//! not, but it then refuses every `postfix_config_dir` that the system's own main.cf does not name in
+//! `alternate_config_directories`. So it runs without the right to gain rights, as everything does below
+//! a unit with `NoNewPrivileges=yes`: what it needs is the same everywhere. `authorized_mailq_users`
+//! must let the bridge's user in, which it does by default.
 
 mod summary;
 
+use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::redaction::without_addresses;
@@ -50,13 +53,13 @@ pub struct Destination {
 pub enum QueueError {
     /// There is no `postqueue`, or it cannot be run.
     #[error("cannot run postqueue: {0}; is Postfix installed?")]
-    Run(std::io::Error),
+    Run(io::Error),
     /// It says why not.
     #[error("postqueue says: {0}")]
     Postqueue(String),
     /// What it prints cannot be read.
     #[error("cannot read what postqueue prints: {0}")]
-    Read(std::io::Error),
+    Read(io::Error),
     /// It takes too long.
     #[error("postqueue has not ended after {DEADLINE:?}")]
     Timeout,
@@ -67,15 +70,17 @@ pub enum QueueError {
 /// # Errors
 /// See [`QueueError`].
 pub async fn ask(config_dir: &Path) -> Result<Summary, QueueError> {
-    let mut postqueue = Command::new("postqueue")
+    let mut command = Command::new("postqueue");
+    command
         .arg("-c")
         .arg(config_dir)
         .arg("-j")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    let mut postqueue = spawn_without_privileges(command)
+        .await
         .map_err(QueueError::Run)?;
     let (output, complaint) = (postqueue.stdout.take(), postqueue.stderr.take());
     let ended = async {
@@ -92,7 +97,19 @@ pub async fn ask(config_dir: &Path) -> Result<Summary, QueueError> {
         .unwrap_or(Err(QueueError::Timeout))
 }
 
-async fn read(output: Option<impl AsyncRead + Unpin>) -> std::io::Result<Summary> {
+/// Rights cannot be gained from then on by the thread that starts the program. No other program is
+/// ever started, so it does not matter which thread that is.
+async fn spawn_without_privileges(mut command: Command) -> io::Result<Child> {
+    let runtime = Handle::current();
+    let spawned = tokio::task::spawn_blocking(move || {
+        let _within = runtime.enter();
+        nix::sys::prctl::set_no_new_privs()?;
+        command.spawn()
+    });
+    spawned.await.map_err(io::Error::other)?
+}
+
+async fn read(output: Option<impl AsyncRead + Unpin>) -> io::Result<Summary> {
     match output {
         Some(output) => Summary::read(BufReader::new(output)).await,
         None => Ok(Summary::default()),
