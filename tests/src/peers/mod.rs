@@ -68,6 +68,7 @@ pub struct Received {
 pub struct Peer {
     domain: String,
     address: LoopbackAddress,
+    authority: Authority,
     inbox: Inbox,
     servers: Vec<JoinHandle<()>>,
 }
@@ -86,37 +87,53 @@ impl Peer {
     /// Takes an address, tells the DNS of a domain there, and serves it.
     ///
     /// # Errors
-    /// No address is free, or the testbed of this relay has no DNS or authority.
+    /// As [`Peer::announce`] and [`Peer::open`].
     pub async fn start(relay: &Target, domain: &str, manner: Manner) -> anyhow::Result<Self> {
+        let mut peer = Self::announce(relay, domain)?;
+        peer.open(manner).await?;
+        Ok(peer)
+    }
+
+    /// Takes an address and tells the DNS of a domain there; nobody serves it yet.
+    ///
+    /// # Errors
+    /// No address is free, or the testbed of this relay has no DNS or authority.
+    pub fn announce(relay: &Target, domain: &str) -> anyhow::Result<Self> {
         let ports = [Port::Https.number(), Port::Mx.number()];
         let address = LoopbackAddress::take(&ports)?;
-        let mut peer = Self {
-            domain: domain.to_owned(),
-            address,
-            inbox: Inbox::default(),
-            servers: Vec::new(),
-        };
         let dns = relay.dns.as_ref().context("a testbed without DNS")?;
         dns.change(|zone| {
             zone.set(domain, TTL, &[Data::Mx(10, domain.into())])?;
-            zone.set(domain, TTL, &[Data::A(peer.address.ip())])
+            zone.set(domain, TTL, &[Data::A(address.ip())])
         })?;
         let (config, _) = Config::load(&relay.chatmail_ini)?;
-        let authority = Authority::open(&config.mxdeliv_authorities)?;
+        Ok(Self {
+            domain: domain.to_owned(),
+            address,
+            authority: Authority::open(&config.mxdeliv_authorities)?,
+            inbox: Inbox::default(),
+            servers: Vec::new(),
+        })
+    }
+
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// It does so already.
+    pub async fn open(&mut self, manner: Manner) -> anyhow::Result<()> {
         if let Some(behaviour) = manner.https {
-            let tls = acceptor(&authority, manner.certificate, domain)?;
-            let listener = TcpListener::bind(peer.socket(Port::Https)).await?;
-            let inbox = peer.inbox.clone();
-            let server = https::serve(listener, tls, behaviour, inbox);
-            peer.servers.push(tokio::spawn(server));
+            let tls = self.acceptor(manner.certificate)?;
+            let listener = TcpListener::bind(self.socket(Port::Https)).await?;
+            let server = https::serve(listener, tls, behaviour, self.inbox.clone());
+            self.servers.push(tokio::spawn(server));
         }
         if manner.smtp {
-            let tls = acceptor(&authority, Certificate::Right, domain)?;
-            let listener = TcpListener::bind(peer.socket(Port::Mx)).await?;
-            let server = smtp::serve(listener, tls, peer.inbox.clone());
-            peer.servers.push(tokio::spawn(server));
+            let tls = self.acceptor(Certificate::Right)?;
+            let listener = TcpListener::bind(self.socket(Port::Mx)).await?;
+            let server = smtp::serve(listener, tls, self.inbox.clone());
+            self.servers.push(tokio::spawn(server));
         }
-        Ok(peer)
+        Ok(())
     }
 
     /// The domain of its addresses.
@@ -137,6 +154,21 @@ impl Peer {
     /// How many posts have come so far, whatever became of them.
     pub fn posts(&self) -> usize {
         self.inbox.seen(|seen| seen.posts)
+    }
+
+    /// TLS with a new certificate.
+    fn acceptor(&self, certificate: Certificate) -> anyhow::Result<TlsAcceptor> {
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str| folder.path().join(name);
+        let (chain, key) = (file("certificate.pem"), file("key.pem"));
+        let names = vec![self.domain.clone()];
+        self.authority.write(certificate, names, &chain, &key)?;
+        let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(read_chain(&chain)?, PrivateKeyDer::from_pem_file(&key)?)?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
 
@@ -160,24 +192,6 @@ impl Inbox {
     fn seen<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// TLS with a new certificate.
-fn acceptor(
-    authority: &Authority,
-    certificate: Certificate,
-    domain: &str,
-) -> anyhow::Result<TlsAcceptor> {
-    let folder = tempfile::tempdir()?;
-    let file = |name: &str| folder.path().join(name);
-    let (chain, key) = (file("certificate.pem"), file("key.pem"));
-    authority.write(certificate, vec![domain.to_owned()], &chain, &key)?;
-    let config =
-        ServerConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(read_chain(&chain)?, PrivateKeyDer::from_pem_file(&key)?)?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 fn read_chain(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -1,4 +1,4 @@
-//! Relays send each other mail over SMTP: they find each other in the DNS and encrypt, to the right
+//! Relays send each other mail, here over SMTP: they find each other in the DNS and encrypt, to the right
 //! peer where an authority vouches for it.
 
 use std::fs;
@@ -8,33 +8,23 @@ use chatmail::Address;
 use testbed::client::Envelope;
 use testbed::deltachat::{DeltaChat, PATIENCE, make_contact};
 use testbed::dns::{Data, Failure};
+use testbed::peers::By;
 use testbed::{DomainKind, RelayKind, Target, TestRelay};
 
-use crate::fixture::{Person, accepted, eventually, messages, send, shared_federation, unhurried};
-
-/// Somebody at one relay sends somebody at another an encrypted message, which must arrive.
-async fn sends(from: &Target, to: &Target) -> anyhow::Result<()> {
-    let (alice, bob) = (Person::new(from)?, Person::new(to)?);
-    let mut inbox = bob.inbox(to).await?;
-    let mut submission = alice.submission(from).await?;
-    let message = alice.writes_to(&bob)?;
-    let envelope = Envelope::new(&alice.address, &bob.address);
-    accepted(&send(&mut submission, &envelope, &message).await?)?;
-    let arrived = messages(&mut inbox, 1).await?;
-    let arrived = arrived.first().context("an empty inbox")?;
-    ensure!(arrived.message.ends_with(&message.body), "another message");
-    Ok(())
-}
+use crate::fixture::{
+    Person, accepted, eventually, messages, send, shared_smtp_federation, unhurried,
+};
+use crate::ways::sends;
 
 #[tokio::test]
 async fn every_kind_of_relay_sends_to_every_other() -> anyhow::Result<()> {
-    let relays = shared_federation()?;
+    let relays = shared_smtp_federation()?;
     let targets: Vec<&Target> = std::iter::once(&relays.target)
         .chain(&relays.peers)
         .collect();
     for from in &targets {
         for to in targets.iter().filter(|to| to.domain != from.domain) {
-            sends(from, to)
+            sends(from, to, By::Smtp)
                 .await
                 .with_context(|| format!("from {} to {}", from.domain, to.domain))?;
         }
@@ -44,7 +34,7 @@ async fn every_kind_of_relay_sends_to_every_other() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn delta_chat_accounts_at_two_relays_make_contact_and_talk() -> anyhow::Result<()> {
-    let relays = shared_federation()?;
+    let relays = shared_smtp_federation()?;
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start(folder.path()).await?;
     let mut accounts = Vec::new();
@@ -72,15 +62,19 @@ async fn delta_chat_accounts_at_two_relays_make_contact_and_talk() -> anyhow::Re
 
 #[tokio::test]
 async fn a_peer_without_mx_record_is_found_by_its_address() -> anyhow::Result<()> {
-    let relay = TestRelay::start(unhurried().with_peer(DomainKind::Name))?;
-    let peer = relay.peers.first().context("no peer")?;
-    let address = peer.mx.host.parse()?;
-    relay.dns()?.change(|zone| {
-        zone.remove(&peer.domain);
-        zone.set(&peer.domain, 60, &[Data::A(address)])
-    })?;
-    sends(&relay.target, peer).await?;
-    relay.stop()
+    let options = unhurried().with_peer(DomainKind::Name);
+    for (options, way) in [(options.clone(), By::Https), (options.by_smtp(), By::Smtp)] {
+        let relay = TestRelay::start(options)?;
+        let peer = relay.peers.first().context("no peer")?;
+        let address = peer.mx.host.parse()?;
+        relay.dns()?.change(|zone| {
+            zone.remove(&peer.domain);
+            zone.set(&peer.domain, 60, &[Data::A(address)])
+        })?;
+        sends(&relay.target, peer, way).await?;
+        relay.stop()?;
+    }
+    Ok(())
 }
 
 /// Whether Postfix says of mail to this address that it has deferred it, and why.

@@ -28,27 +28,35 @@ pub(crate) fn unhurried() -> RelayOptions {
 /// The relay of all tests that leave it as they found it. It ends with the last of them.
 pub(crate) fn shared_relay() -> anyhow::Result<Arc<TestRelay>> {
     static RELAY: Mutex<Weak<TestRelay>> = Mutex::new(Weak::new());
-    let mut known = RELAY.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(running) = known.upgrade() {
-        return Ok(running);
-    }
-    let started = Arc::new(TestRelay::start(unhurried())?);
-    *known = Arc::downgrade(&started);
-    Ok(started)
+    shared(&RELAY, unhurried())
 }
 
 /// Relays of each kind that federate, for all tests that leave them as they found them: a named one,
 /// then another, one with an underscore, one known by its address.
 pub(crate) fn shared_federation() -> anyhow::Result<Arc<TestRelay>> {
     static RELAYS: Mutex<Weak<TestRelay>> = Mutex::new(Weak::new());
-    let mut known = RELAYS.lock().unwrap_or_else(PoisonError::into_inner);
+    shared(&RELAYS, every_kind())
+}
+
+/// The same relays with SMTP only.
+pub(crate) fn shared_smtp_federation() -> anyhow::Result<Arc<TestRelay>> {
+    static RELAYS: Mutex<Weak<TestRelay>> = Mutex::new(Weak::new());
+    shared(&RELAYS, every_kind().by_smtp())
+}
+
+fn every_kind() -> RelayOptions {
+    unhurried()
+        .with_peer(DomainKind::Name)
+        .with_peer(DomainKind::Underscore)
+        .with_peer(DomainKind::IpLiteral)
+}
+
+/// What is shared, started unless it runs. It ends with the last of those who have it.
+fn shared(place: &Mutex<Weak<TestRelay>>, options: RelayOptions) -> anyhow::Result<Arc<TestRelay>> {
+    let mut known = place.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = known.upgrade() {
         return Ok(running);
     }
-    let options = unhurried()
-        .with_peer(DomainKind::Name)
-        .with_peer(DomainKind::Underscore)
-        .with_peer(DomainKind::IpLiteral);
     let started = Arc::new(TestRelay::start(options)?);
     *known = Arc::downgrade(&started);
     Ok(started)

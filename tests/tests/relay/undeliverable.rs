@@ -6,7 +6,10 @@ use anyhow::{Context as _, ensure};
 use testbed::client::Envelope;
 use testbed::{DomainKind, TestRelay};
 
-use crate::fixture::{Person, accepted, messages, random_name, send, shared_federation, unhurried};
+use crate::fixture::{
+    Person, accepted, messages, random_name, send, shared_federation, shared_smtp_federation,
+    unhurried,
+};
 
 /// Sends a message to an address and waits for the report of its failure.
 async fn report_about(relays: &TestRelay, recipient: &str) -> anyhow::Result<String> {
@@ -33,28 +36,30 @@ async fn report_about(relays: &TestRelay, recipient: &str) -> anyhow::Result<Str
 
 #[tokio::test]
 async fn a_domain_that_does_not_exist_or_takes_no_mail_is_reported_at_once() -> anyhow::Result<()> {
-    let relays = shared_federation()?;
-    for (recipient, status) in [
-        ("somebody@missing.test", "5.4.4"),
-        ("somebody@example.org", "5.4.4"),
-        ("somebody@nullmx.test", "5.1.0"),
-    ] {
-        let report = report_about(&relays, recipient).await?;
-        ensure!(
-            report.contains(&format!("Status: {status}\r\n")),
-            "{report}"
-        );
+    for relays in [shared_federation()?, shared_smtp_federation()?] {
+        for (recipient, status) in [
+            ("somebody@missing.test", "5.4.4"),
+            ("somebody@example.org", "5.4.4"),
+            ("somebody@nullmx.test", "5.1.0"),
+        ] {
+            let report = report_about(&relays, recipient).await?;
+            ensure!(
+                report.contains(&format!("Status: {status}\r\n")),
+                "{report}"
+            );
+        }
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn an_unknown_recipient_at_a_peer_is_reported_by_our_own_relay() -> anyhow::Result<()> {
-    let relays = shared_federation()?;
-    for peer in &relays.peers {
-        let nobody = format!("{}@{}", random_name(9), peer.domain);
-        let report = report_about(&relays, &nobody).await?;
-        ensure!(report.contains("550 5.1.1 No such user here"), "{report}");
+    for relays in [shared_federation()?, shared_smtp_federation()?] {
+        for peer in &relays.peers {
+            let nobody = format!("{}@{}", random_name(9), peer.domain);
+            let report = report_about(&relays, &nobody).await?;
+            ensure!(report.contains("550 5.1.1 No such user here"), "{report}");
+        }
     }
     Ok(())
 }
