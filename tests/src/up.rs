@@ -113,6 +113,10 @@ pub struct UpArgs {
     #[arg(long)]
     pub acceptance_only: bool,
 
+    /// Start Postfix and Dovecot again when they die, instead of ending
+    #[arg(long)]
+    pub restart_servers: bool,
+
     /// Run the release binaries as they are
     #[arg(long)]
     pub no_build: bool,
@@ -143,6 +147,7 @@ impl UpArgs {
             state_root: self.name.state_root.clone(),
             acceptance_only: self.acceptance_only,
             queue_lifetime: self.queue_lifetime,
+            restart_servers: self.restart_servers,
         }
     }
 }

@@ -95,6 +95,6 @@ pub(super) fn program(relay: &Relay) -> Program {
         environment: Vec::new(),
         log: relay.layout.log("dovecot"),
         pidfile: None,
-        restart: false,
+        restart: relay.options.restart_servers,
     }
 }

@@ -140,6 +140,9 @@ pub struct RelayOptions {
     pub acceptance_only: bool,
     /// After how many seconds Postfix gives up on a message and sends it back; days if none.
     pub queue_lifetime: Option<u32>,
+    /// Whether Postfix and Dovecot are started again when they die, as our daemons are. Else their death
+    /// is the relay's: nobody expects it.
+    pub restart_servers: bool,
 }
 
 impl RelayOptions {
@@ -222,7 +225,9 @@ impl RelayOptions {
             Variant::OpenDkim => Some("--open-dkim"),
         };
         let acceptance_only = self.acceptance_only.then_some("--acceptance-only");
-        arguments.extend(variant.into_iter().chain(acceptance_only).map(Into::into));
+        let restart_servers = self.restart_servers.then_some("--restart-servers");
+        let flags = [variant, acceptance_only, restart_servers];
+        arguments.extend(flags.into_iter().flatten().map(Into::into));
         arguments
     }
 }

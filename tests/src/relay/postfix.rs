@@ -134,7 +134,7 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
         environment: vec![("MAIL_CONFIG", etc.into())],
         log: relay.layout.log("postfix"),
         pidfile: None,
-        restart: false,
+        restart: relay.options.restart_servers,
     })
 }
 

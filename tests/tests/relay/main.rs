@@ -20,6 +20,7 @@ mod gate;
 mod headers;
 mod identity;
 mod incoming;
+mod kills;
 mod line_endings;
 mod message_size;
 mod mxdeliv;
