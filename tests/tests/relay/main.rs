@@ -25,6 +25,7 @@ mod line_endings;
 mod message_size;
 mod mxdeliv;
 mod mxdeliv_fallback;
+mod operator;
 mod rate_limits;
 mod recipients;
 mod registration;
