@@ -53,7 +53,7 @@ fn is_removed(line: &[u8]) -> bool {
     let name = line.split(|&octet| octet == b':').next();
     name.is_some_and(|name| {
         let is = |removed: &&str| name.eq_ignore_ascii_case(removed.as_bytes());
-        REMOVED.iter().any(|removed| is(removed))
+        REMOVED.iter().any(is)
     })
 }
 

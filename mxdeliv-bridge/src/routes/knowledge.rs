@@ -220,6 +220,13 @@ impl Knowledge {
         changes
     }
 
+    /// Whether DNS was asked about a domain a moment ago and gave nothing to go by. Whoever asks again so
+    /// soon may wait as long as the one before.
+    pub(super) fn is_unresolved(&self, domain: &Domain, now: Moment) -> bool {
+        let peer = self.peers.get(domain);
+        !self.overrides.contains_key(domain) && peer.is_some_and(|peer| peer.closed_until > now)
+    }
+
     fn is_open(&self, endpoint: &Endpoint, now: Moment) -> bool {
         self.endpoints
             .get(endpoint)

@@ -91,6 +91,10 @@ impl Shared {
 
     pub(super) async fn post(&self, domain: &Domain, post: &Post) -> Result<(), NotTaken> {
         let deadline = Instant::now() + self.limits.total;
+        let now = self.clock.now();
+        if self.knowledge().is_unresolved(domain, now) {
+            return Err(NotTaken("DNS had no endpoint of it a moment ago".into()));
+        }
         let endpoints = self.endpoints(domain).await;
         let endpoints = endpoints.map_err(|failure| NotTaken(failure.to_string()))?;
         if endpoints.is_empty() {

@@ -56,7 +56,7 @@ impl Post {
         self
     }
 
-    pub fn from_client(self, client: &str) -> Self {
+    pub fn sent_by(self, client: &str) -> Self {
         self.without("X-Real-IP").with("X-Real-IP", client)
     }
 

@@ -138,7 +138,7 @@ async fn memory_that_slow_senders_hold_is_not_there_for_others() {
     let mut slow = Vec::new();
     for client in ["198.51.100.1", "198.51.100.2"] {
         let mut stream = UnixStream::connect(bridge.http()).await.unwrap();
-        let post = Post::to(&[BOB]).from_client(client);
+        let post = Post::to(&[BOB]).sent_by(client);
         let head = format!("{}Content-Length: 1040000\r\n\r\nFrom", post.head());
         stream.write_all(head.as_bytes()).await.unwrap();
         slow.push(stream);
@@ -155,7 +155,7 @@ async fn memory_that_slow_senders_hold_is_not_there_for_others() {
     );
     assert!(answer.head.contains("retry-after"), "{answer:?}");
     // One client may have half of it.
-    let same = Post::to(&[BOB]).from_client("198.51.100.1");
+    let same = Post::to(&[BOB]).sent_by("198.51.100.1");
     let mut stream = UnixStream::connect(bridge.http()).await.unwrap();
     let head = format!("{}Content-Length: 1040000\r\n\r\n", same.head());
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -178,7 +178,7 @@ async fn requests_of_one_client_at_a_time() {
     let answer = bridge.post(&Post::to(&[BOB])).await;
     assert_eq!(answer.told(), (429, "451 4.7.1 Too many requests from you"));
     // Others are not concerned.
-    let other = Post::to(&["nobody@chat.example"]).from_client("192.0.2.2");
+    let other = Post::to(&["nobody@chat.example"]).sent_by("192.0.2.2");
     assert_eq!(bridge.post(&other).await.status, 403);
     bridge.dovecot.hold(false);
     for open in open {
@@ -202,7 +202,7 @@ async fn a_client_that_is_refused_again_and_again_has_to_wait() {
     );
     assert_eq!(bridge.post(&nobody).await.status, 403);
     assert_eq!(bridge.post(&Post::to(&[BOB])).await.status, 429);
-    let other = nobody.from_client("192.0.2.2");
+    let other = nobody.sent_by("192.0.2.2");
     assert_eq!(bridge.post(&other).await.status, 403);
 }
 

@@ -24,7 +24,7 @@ fn at(address: [u8; 4]) -> Say {
 
 async fn unsigned(bridge: &Bridge, client: &str) -> Answer {
     let post = Post::of(CAROL, &[BOB], message::encrypted(CAROL, 100));
-    bridge.post(&post.from_client(client)).await
+    bridge.post(&post.sent_by(client)).await
 }
 
 async fn is_peer(bridge: &Bridge, domain: &str) -> bool {

@@ -127,12 +127,12 @@ async fn messages_that_the_rules_refuse() {
             "554 5.7.1 Invalid FROM (from-missing)",
         ),
         (
-            Post::to(&[bob]).from_client("192.0.2.7"),
+            Post::to(&[bob]).sent_by("192.0.2.7"),
             403,
             "554 5.7.1 Invalid FROM: mail does not come from the address in its domain",
         ),
         (
-            Post::to(&[bob]).from_client(BLOCKED_CLIENT),
+            Post::to(&[bob]).sent_by(BLOCKED_CLIENT),
             403,
             "550 5.7.1 Mail from you is blocked here",
         ),
@@ -152,8 +152,8 @@ async fn a_client_that_nginx_does_not_name_is_not_trusted() {
     for post in [
         post.clone().without("X-Real-IP"),
         post.clone().with("X-Real-IP", "192.0.2.1"),
-        post.clone().from_client("unix:"),
-        post.from_client("192.0.2.1, 192.0.2.2"),
+        post.clone().sent_by("unix:"),
+        post.sent_by("192.0.2.1, 192.0.2.2"),
     ] {
         let answer = bridge.post(&post).await;
         assert_eq!(answer.status, 500);
@@ -166,7 +166,7 @@ async fn a_client_that_nginx_does_not_name_is_not_trusted() {
 async fn the_field_that_names_the_client_is_the_operators_choice() {
     let bridge = Bridge::with("mxdeliv_client_header = X-Peer").await;
     let post = Post::to(&["bob@chat.example"]);
-    let post = post.from_client("203.0.113.9");
+    let post = post.sent_by("203.0.113.9");
     assert_eq!(bridge.post(&post).await.status, 500);
     let post = post.with("X-Peer", "::ffff:192.0.2.1");
     assert_eq!(bridge.post(&post).await.status, 200);

@@ -83,6 +83,13 @@ async fn a_domain_that_dns_knows_no_host_of_goes_by_smtp_for_a_while(
     let routes = world.routes();
     assert_eq!(why(post(&routes, "x.test").await), reason);
     assert_eq!(routes.transport(&domain("x.test")), Transport::Smtp);
+    // What Postfix had sent this way before does not wait for DNS once more.
+    let asked = world.dns.asked("x.test");
+    assert_eq!(
+        why(post(&routes, "x.test").await),
+        "DNS had no endpoint of it a moment ago"
+    );
+    assert_eq!(world.dns.asked("x.test"), asked);
 }
 
 #[tokio::test]
