@@ -110,7 +110,7 @@ impl MailServer {
     }
 }
 
-/// What it says of a recipient at `RCPT`.
+/// What Dovecot says of a recipient at `RCPT`.
 fn at_once(recipient: &str) -> Reply {
     match recipient {
         name if name.starts_with("unknown") => {
@@ -120,7 +120,7 @@ fn at_once(recipient: &str) -> Reply {
     }
 }
 
-/// What it says of a recipient after the message.
+/// What Dovecot says of a recipient after the message.
 fn at_last(recipient: &str) -> Reply {
     match recipient {
         name if name.starts_with("late-full") => Reply::new(452, (4, 2, 2), "Mailbox is full"),
@@ -170,7 +170,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shar
                 write_reply(&ok(), &mut out);
             }
             Command::Recipient(path, _) => {
-                let reply = at_once(&text(&path));
+                let reply = match shared.protocol {
+                    Protocol::Lmtp => at_once(&text(&path)),
+                    Protocol::Smtp => ok(),
+                };
                 if reply.code == 250 {
                     recipients.push(text(&path));
                 }

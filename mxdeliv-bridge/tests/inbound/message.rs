@@ -49,7 +49,8 @@ pub fn signed(message: &str) -> String {
     let (config, _) = Config::parse(&text, Path::new("chatmail.ini")).unwrap();
     let mut signing = Signer::load(&config).unwrap().unwrap().begin();
     let (head, body) = message.split_once("\r\n\r\n").unwrap();
-    for field in head.replace("\r\n\t", "\n\t").split("\r\n") {
+    let unbroken = head.replace("\r\n\t", "\n\t").replace("\r\n ", "\n ");
+    for field in unbroken.split("\r\n") {
         let (name, value) = field.split_once(':').unwrap();
         signing.header(name.as_bytes(), value.as_bytes());
     }
