@@ -166,7 +166,8 @@ impl Relay {
             ),
         ]);
         if self.has_bridge() {
-            procs.insert("nginx".to_owned(), process(nginx::pidfile(self), true));
+            let pidfile = self.layout.pidfile(nginx::NAME);
+            procs.insert(nginx::NAME.to_owned(), process(pidfile, true));
         }
         let daemons = daemons::of(self).iter();
         let daemons = daemons.map(|(name, _)| *name);

@@ -1,9 +1,10 @@
 //! A private nginx, which has TLS for the bridge.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
+use std::process::Command;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use chatmail::config::Listen;
 
 use super::Relay;
@@ -12,6 +13,9 @@ use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
 const NGINX_CONF: &str = include_str!("../../config/nginx/nginx.conf");
+
+/// The process.
+pub(super) const NAME: &str = "nginx";
 
 /// Who its workers run as: the user of Debian's package.
 pub(super) const USER: &str = "www-data";
@@ -27,7 +31,6 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     };
     let values = [
         ("user", USER.to_owned()),
-        ("pidfile", pidfile(relay).display().to_string()),
         ("log", layout.log("nginx").display().to_string()),
         (
             "access_log",
@@ -42,39 +45,54 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
             relay.config.max_message_size.bytes().to_string(),
         ),
         ("client_header", relay.config.mxdeliv_client_header.clone()),
+        ("max_headers", max_headers(relay)?),
         ("bridge", bridge.display().to_string()),
     ];
     fs::write(layout.nginx_conf(), render(NGINX_CONF, &values)?)?;
     Ok(())
 }
 
+/// Versions that limit the number of header lines (1000 unless told otherwise) must be told; others do not
+/// know the word.
+fn max_headers(relay: &Relay) -> anyhow::Result<String> {
+    const LIMIT: &str = "max_headers 1200;";
+    let probe = relay.layout.nginx_temp().join("probe.conf");
+    fs::write(&probe, format!("events {{}} http {{ {LIMIT} }}"))?;
+    let output = command(relay, &probe)
+        .arg("-t")
+        .output()
+        .context("running nginx")?;
+    Ok(if output.status.success() {
+        LIMIT.to_owned()
+    } else {
+        "# This version does not count header lines.".to_owned()
+    })
+}
+
+fn command(relay: &Relay, conf: &Path) -> Command {
+    let mut command = Command::new("nginx");
+    // Until it has read its configuration, and without the folders of the system's own instance.
+    command.arg("-e").arg(relay.layout.log(NAME));
+    command.arg("-p").arg(relay.layout.nginx_temp());
+    command.arg("-c").arg(conf);
+    command
+}
+
 /// nginx's master in the foreground.
 pub(super) fn program(relay: &Relay) -> Program {
     let layout = &relay.layout;
+    let command = command(relay, &layout.nginx_conf());
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
     Program {
-        name: "nginx",
+        name: NAME,
         stage: Stage::Mail,
-        command: vec![
-            "nginx".into(),
-            // Until the configuration is read, and without the folders of the system's own instance.
-            "-e".into(),
-            layout.log("nginx").into(),
-            "-p".into(),
-            layout.nginx_temp().into(),
-            "-c".into(),
-            layout.nginx_conf().into(),
-        ],
+        command: words.map(Into::into).collect(),
         user: None,
         low_ports: false,
         environment: Vec::new(),
         sockets: Vec::new(),
         log: layout.log("nginx"),
-        pidfile: None,
+        pidfile: Some(layout.pidfile(NAME)),
         restart: true,
     }
-}
-
-/// The file that nginx writes its process id to.
-pub(super) fn pidfile(relay: &Relay) -> PathBuf {
-    relay.layout.pidfile("nginx")
 }
