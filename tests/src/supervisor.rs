@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -226,11 +226,13 @@ async fn keep_running(
     let mut pause = FIRST_PAUSE;
     loop {
         let started = Instant::now();
+        let group = child.id();
         let status = tokio::select! {
             status = child.wait() => status,
             _ = &mut stop => return terminate(&program, &mut child).await,
         };
         let died = died(&program, status);
+        end_rest(group);
         if !program.restart {
             // Nobody listens any more when everything is being stopped anyway.
             let _ = failed.send(anyhow::Error::msg(died));
@@ -252,6 +254,15 @@ async fn keep_running(
                 return;
             }
         };
+    }
+}
+
+/// Ends what a program leaves in its process group when it dies, as systemd does: nginx's workers would
+/// keep its port from the next master.
+fn end_rest(group: Option<u32>) {
+    if let Some(group) = group.and_then(|group| i32::try_from(group).ok()) {
+        // Mostly there is nothing left.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
 }
 
