@@ -164,6 +164,18 @@ impl Account {
         Ok(())
     }
 
+    /// Waits until the app says of a message that it has failed, by what a report told it.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn failed(&mut self, message: MessageId, limit: Duration) -> anyhow::Result<()> {
+        let about = move |event: &Event| {
+            event.kind == "MsgFailed" && event.number("msgId") == Some(message.0)
+        };
+        self.wait("the message to fail", limit, about).await?;
+        Ok(())
+    }
+
     /// Waits for a message from somebody and downloads its file. What the core itself writes into
     /// a chat is passed over.
     ///
