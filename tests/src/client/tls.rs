@@ -61,17 +61,24 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     version: TlsVersion,
 ) -> io::Result<TlsStream<S>> {
-    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(version.offered())
-        .map_err(io::Error::other)?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        .with_no_client_auth();
+    let config = accepting_anybody(version).map_err(io::Error::other)?;
     let nameless = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
     TlsConnector::from(Arc::new(config))
         .connect(nameless, stream)
         .await
+}
+
+/// A client that takes any certificate.
+///
+/// # Errors
+/// The TLS library lacks the version.
+pub(crate) fn accepting_anybody(version: TlsVersion) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(version.offered())?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth())
 }
 
 /// Accepts whoever holds the key of the certificate that it shows.

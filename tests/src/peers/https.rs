@@ -1,6 +1,7 @@
 //! A peer's `/mxdeliv`.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub enum Behaviour {
 
 /// A post as it came.
 pub struct Post {
+    /// Where it comes from.
+    pub client: IpAddr,
     /// The method; only some are posts.
     pub method: Method,
     /// `X-Mail-From`, empty when absent.
@@ -110,18 +113,23 @@ pub(super) async fn serve(
     behaviour: Behaviour,
     inbox: Inbox,
 ) {
-    while let Ok((stream, _)) = listener.accept().await {
+    while let Ok((stream, client)) = listener.accept().await {
         let (tls, behaviour, inbox) = (tls.clone(), behaviour.clone(), inbox.clone());
         tokio::spawn(async move {
             // A client that does not like the certificate ends the handshake.
             if let Ok(stream) = tls.accept(stream).await {
-                connection(stream, behaviour, inbox).await;
+                connection(stream, client.ip(), behaviour, inbox).await;
             }
         });
     }
 }
 
-async fn connection(mut stream: TlsStream<TcpStream>, behaviour: Behaviour, inbox: Inbox) {
+async fn connection(
+    mut stream: TlsStream<TcpStream>,
+    client: IpAddr,
+    behaviour: Behaviour,
+    inbox: Inbox,
+) {
     if matches!(behaviour, Behaviour::Reset) {
         // Closing what is not read to its end is a reset.
         let _ = stream.read_exact(&mut [0; SIP]).await;
@@ -129,7 +137,7 @@ async fn connection(mut stream: TlsStream<TcpStream>, behaviour: Behaviour, inbo
     }
     let service = service_fn(move |request| {
         let (behaviour, inbox) = (behaviour.clone(), inbox.clone());
-        async move { Ok::<_, Infallible>(respond(request, &behaviour, &inbox).await) }
+        async move { Ok::<_, Infallible>(respond(request, client, &behaviour, &inbox).await) }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // A client that goes away in the middle is what some tests are about.
@@ -138,6 +146,7 @@ async fn connection(mut stream: TlsStream<TcpStream>, behaviour: Behaviour, inbo
 
 async fn respond(
     request: Request<Incoming>,
+    client: IpAddr,
     behaviour: &Behaviour,
     inbox: &Inbox,
 ) -> Response<Full<Bytes>> {
@@ -148,6 +157,7 @@ async fn respond(
         return response(&Answer::refuse(400, "half a message"));
     };
     let post = Post {
+        client,
         sender: values("x-mail-from").pop().unwrap_or_default(),
         recipients: values("x-mail-to"),
         key: values("idempotency-key").pop(),

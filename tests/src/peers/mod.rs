@@ -4,17 +4,19 @@
 //! [`classic`] and [`madmail`] are the two implementations in the field, as far as a relay meets them.
 
 pub mod classic;
+mod client;
 mod https;
 pub mod madmail;
 mod smtp;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use chatmail::Config;
+use chatmail::dns::Dns;
+use chatmail::{Address, Config, Domain};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, crypto};
@@ -22,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+pub use client::Letter;
 pub use https::{Answer, Behaviour, Post};
 
 use crate::authority::{Authority, Certificate};
@@ -69,6 +72,8 @@ pub struct Peer {
     domain: String,
     address: LoopbackAddress,
     authority: Authority,
+    authorities: PathBuf,
+    names: Dns,
     inbox: Inbox,
     servers: Vec<JoinHandle<()>>,
 }
@@ -111,6 +116,8 @@ impl Peer {
             domain: domain.to_owned(),
             address,
             authority: Authority::open(&config.mxdeliv_authorities)?,
+            names: Dns::new(&config)?,
+            authorities: config.mxdeliv_authorities,
             inbox: Inbox::default(),
             servers: Vec::new(),
         })
@@ -156,6 +163,20 @@ impl Peer {
         self.inbox.seen(|seen| seen.posts)
     }
 
+    /// Posts a message to a host that has this name.
+    async fn post(
+        &self,
+        host: &Domain,
+        trust: client::Trust<'_>,
+        letter: &Letter<'_>,
+    ) -> anyhow::Result<(u16, String)> {
+        let addresses = self.names.addresses(host).await?;
+        let address = *addresses.first().context("a host without an address")?;
+        let to = SocketAddr::new(address, Port::Https.number());
+        let name = host.ip().map_or(host.to_string(), |ip| ip.to_string());
+        client::post(self.address.ip().into(), to, &name, trust, letter).await
+    }
+
     /// TLS with a new certificate.
     fn acceptor(&self, certificate: Certificate) -> anyhow::Result<TlsAcceptor> {
         let folder = tempfile::tempdir()?;
@@ -197,4 +218,11 @@ impl Inbox {
 fn read_chain(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let certificates = CertificateDer::pem_file_iter(file)?;
     Ok(certificates.collect::<Result<_, _>>()?)
+}
+
+/// The domain of a message's recipients.
+fn domain_of(letter: &Letter<'_>) -> anyhow::Result<Domain> {
+    let recipient = letter.recipients.first().context("no recipient")?;
+    let recipient: Address = recipient.parse()?;
+    Ok(recipient.domain().clone())
 }

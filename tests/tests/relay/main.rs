@@ -27,6 +27,7 @@ mod mxdeliv;
 mod mxdeliv_fallback;
 mod mxdeliv_faults;
 mod mxdeliv_hostile;
+mod mxdeliv_peers;
 mod mxdeliv_reports;
 mod operator;
 mod rate_limits;
