@@ -1,16 +1,17 @@
 //! The command line of `cargo testbed`.
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::cargo_test::{self, TestArgs};
 use crate::null_milter::{self, NullMilterArgs};
-use crate::relay::RelayOptions;
+use crate::relay::{DomainKind, RelayOptions};
 use crate::test_relay::TestRelay;
 use crate::up::{self, NameArgs, UpArgs};
 use crate::{binaries, demo, host};
 
-/// Whole chatmail relays on this machine: real Postfix, real Dovecot, and our daemons between them.
+/// Whole chatmail relays on this machine: real Postfix, Dovecot and nginx, and our daemons between them.
 ///
 /// A relay listens on a loopback address of its own (127.0.0.2 and up, ports above 10000), keeps
 /// everything in one folder under /tmp, and leaves the system's own mail services alone. No mail
@@ -47,13 +48,13 @@ enum Command {
     /// Start a relay and show how to log in
     ///
     /// Installs the Debian packages that are missing (after asking), builds release binaries, makes
-    /// the users `vmail` and `filtermail` if need be, and starts a private Postfix and Dovecot with our
-    /// daemons. An account comes into being when somebody logs in with a name and password for the
+    /// the users `vmail`, `filtermail` and `mxdeliv` if need be, and starts a private Postfix, Dovecot and
+    /// nginx with our daemons. An account comes into being when somebody logs in with a name and password for the
     /// first time.
     Up(UpArgs),
     /// Stop a relay that was started with --detach
     Down(NameArgs),
-    /// Start a relay, show what it does with a few messages, and stop it
+    /// Start two relays, show what they do with a few messages, and stop them
     Demo(DemoArgs),
     /// Run every test of the project
     Test(TestArgs),
@@ -82,7 +83,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 async fn show(args: &DemoArgs) -> anyhow::Result<()> {
     host::prepare(args.yes).await?;
     binaries::build()?;
-    let relay = TestRelay::start(RelayOptions::default())?;
-    demo::run(&relay.target).await?;
+    let relay = TestRelay::start(RelayOptions::default().with_peer(DomainKind::Name))?;
+    let peer = relay.peers.first().context("a second relay")?;
+    demo::run(&relay.target, peer).await?;
     relay.stop()
 }

@@ -17,13 +17,13 @@ const DELIVERY: Duration = Duration::from_secs(30);
 /// The size of the message that is sent, in bytes.
 const SIZE: usize = 4096;
 
-/// Makes two accounts by logging in, sends an encrypted message from one to the other, and shows
-/// that a message in clear text and one with a forged `From` are refused. Tells the story on
-/// standard output.
+/// Makes two accounts by logging in, sends an encrypted message from one to the other and one to an
+/// account at another relay, and shows that a message in clear text and one with a forged `From` are
+/// refused. Tells the story on standard output.
 ///
 /// # Errors
 /// Any step that does not go as it must, refusals included: what was expected and what came.
-pub async fn run(target: &Target) -> anyhow::Result<()> {
+pub async fn run(target: &Target, peer: &Target) -> anyhow::Result<()> {
     println!(
         "The relay for {}: IMAP at {}, SMTP at {}.",
         target.domain, target.imap, target.smtps
@@ -45,6 +45,13 @@ pub async fn run(target: &Target) -> anyhow::Result<()> {
 
     println!("\nAn encrypted message, while the recipient's client idles at its inbox:");
     deliver(&alice, &bob, &mut submission, &mut inbox).await?;
+
+    println!("\nThe same to somebody at another relay, {}:", peer.domain);
+    let carol = Newcomer::new(peer)?;
+    let mut inbox = carol.sign_up(peer).await?;
+    let before = peer.posts(200)?;
+    deliver(&alice, &carol, &mut submission, &mut inbox).await?;
+    posted(peer, before).await?;
 
     println!("\nThe same people, in clear text:");
     let message = mail::cleartext(&alice.address, &bob.address, "Everybody may read this.");
@@ -132,6 +139,17 @@ async fn deliver(
         milliseconds(taken),
         text.len()
     );
+    Ok(())
+}
+
+/// An error unless one more message than `before` has come to a relay over HTTPS.
+async fn posted(peer: &Target, before: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DELIVERY;
+    while peer.posts(200)? == before {
+        ensure!(Instant::now() < deadline, "it did not come over HTTPS");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!("  it went over HTTPS: POST /mxdeliv was answered with 200");
     Ok(())
 }
 

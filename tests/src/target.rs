@@ -67,6 +67,17 @@ impl Target {
         }
     }
 
+    /// How many posts to its `/mxdeliv` have been answered with this status so far, as nginx counts them.
+    ///
+    /// # Errors
+    /// The relay has no nginx.
+    pub fn posts(&self, status: u16) -> anyhow::Result<usize> {
+        let log = self.state_dir.join("log/nginx-access.log");
+        let log = fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))?;
+        let wanted = format!(" POST {status} ");
+        Ok(log.lines().filter(|line| line.contains(&wanted)).count())
+    }
+
     /// Reads the file that `--target FILE` wrote.
     ///
     /// # Errors

@@ -49,13 +49,6 @@ pub(crate) fn postfix_log(relay: &Target) -> anyhow::Result<String> {
     fs::read_to_string(&log).with_context(|| format!("reading {}", log.display()))
 }
 
-/// How many posts nginx has had answered with this status so far.
-pub(crate) fn posts(relay: &Target, status: u16) -> anyhow::Result<usize> {
-    let log = fs::read_to_string(relay.state_dir.join("log/nginx-access.log"))?;
-    let wanted = format!(" POST {status} ");
-    Ok(log.lines().filter(|line| line.contains(&wanted)).count())
-}
-
 /// Somebody at one relay sends somebody at another a message, which must arrive, that way.
 pub(crate) async fn sends(from: &Target, to: &Target, expected: By) -> anyhow::Result<Fetched> {
     let (alice, bob) = (Person::new(from)?, Person::new(to)?);
