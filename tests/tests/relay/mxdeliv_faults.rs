@@ -11,7 +11,9 @@ use testbed::client::Envelope;
 use testbed::peers::By;
 use testbed::{DomainKind, Target, TestRelay};
 
-use crate::fixture::{Correspondents, Person, accepted, eventually, messages, send, unhurried};
+use crate::fixture::{
+    Correspondents, Outsider, Person, accepted, eventually, messages, send, unhurried,
+};
 use crate::traffic::{Traffic, arrive};
 use crate::ways::{sends, ways};
 
@@ -133,4 +135,26 @@ async fn local_mail_flows_without_a_bridge_and_other_mail_waits() -> anyhow::Res
     );
     sends(target, peer, By::Https).await?;
     relay.stop()
+}
+
+#[tokio::test]
+async fn mail_for_our_own_domain_never_waits_for_the_bridge() -> anyhow::Result<()> {
+    for kind in [DomainKind::Name, DomainKind::IpLiteral] {
+        let mut options = unhurried();
+        options.kind = kind.into();
+        let relay = TestRelay::start(options)?;
+        let mut local = Correspondents::new(&relay.target).await?;
+        let mut outsider = Outsider::new(&relay).await?;
+        // It takes connections and says nothing: a lookup would last longer than anybody here waits.
+        relay.signal("mxdeliv-bridge", Signal::SIGSTOP)?;
+        local.send_good(0).await?;
+        accepted(&outsider.send_signed().await?)?;
+        ensure!(
+            messages(&mut outsider.inbox, 1).await?.len() == 1,
+            "not one message"
+        );
+        relay.signal("mxdeliv-bridge", Signal::SIGCONT)?;
+        relay.stop()?;
+    }
+    Ok(())
 }
