@@ -32,7 +32,7 @@ pub(super) enum Way {
 impl Metrics {
     /// Names the counters for whoever scrapes them, and the memory that the budget has left.
     pub(super) fn register(&self, registry: &mut Registry, budget: &Budget) {
-        let registry = registry.sub_registry_with_prefix("mxdeliv_bridge_outbound");
+        let registry = registry.sub_registry_with_prefix("mxdeliv_outbound");
         registry.register(
             "recipients",
             "Recipients of mail for peers by way, and by reason when it was not mxdeliv",
@@ -119,7 +119,7 @@ mod tests {
             "memory 0",
         ] {
             assert!(
-                text.contains(&format!("mxdeliv_bridge_outbound_{line}\n")),
+                text.contains(&format!("mxdeliv_outbound_{line}\n")),
                 "{text}"
             );
         }

@@ -158,7 +158,7 @@ impl Bridge {
     pub fn counts(&self, line: &str) -> bool {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
-        text.contains(&format!("mxdeliv_bridge_outbound_{line}\n"))
+        text.contains(&format!("mxdeliv_outbound_{line}\n"))
     }
 }
 
