@@ -74,9 +74,19 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Whether the server closed or reset the connection, as it does when it is killed.
+    /// Whether the server closed or reset the connection, or is not there, as when it is killed.
     pub fn is_disconnect(&self) -> bool {
-        matches!(self, Self::Closed { .. } | Self::Io { .. })
+        match self {
+            Self::Closed { .. } | Self::Io { .. } => true,
+            Self::Connect { source, .. } | Self::Tls { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::BrokenPipe
+                    | io::ErrorKind::UnexpectedEof
+            ),
+            Self::Timeout { .. } | Self::Unexpected { .. } => false,
+        }
     }
 }
 
