@@ -164,12 +164,24 @@ impl Connection {
     /// # Errors
     /// The handshake fails or [`PATIENCE`] is over.
     pub async fn start_tls(self, version: TlsVersion) -> Result<Self, ClientError> {
+        self.start_tls_for(version, &[]).await
+    }
+
+    /// As [`Connection::start_tls`], offering protocols by their names (ALPN, RFC 7301), such as `h2`.
+    ///
+    /// # Errors
+    /// As [`Connection::start_tls`].
+    pub async fn start_tls_for(
+        self,
+        version: TlsVersion,
+        protocols: &[&str],
+    ) -> Result<Self, ClientError> {
         let with = self.endpoint;
         let failed = |source| ClientError::Tls {
             with: with.clone(),
             source,
         };
-        let handshake = tls::handshake(self.stream, version);
+        let handshake = tls::handshake(self.stream, version, protocols);
         let stream = match timeout(PATIENCE, handshake).await {
             Ok(result) => result.map_err(failed)?,
             Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),

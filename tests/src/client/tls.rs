@@ -53,15 +53,18 @@ impl TlsVersion {
     }
 }
 
-/// Makes the handshake. The server's name is not sent, since relays on loopback have none.
+/// Makes the handshake, offering these protocols (ALPN). The server's name is not sent, since relays on
+/// loopback have none.
 ///
 /// # Errors
 /// The peer speaks no TLS, or not the version asked for.
 pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     version: TlsVersion,
+    protocols: &[&str],
 ) -> io::Result<TlsStream<S>> {
-    let config = accepting_anybody(version).map_err(io::Error::other)?;
+    let mut config = accepting_anybody(version).map_err(io::Error::other)?;
+    config.alpn_protocols = protocols.iter().map(|name| (*name).into()).collect();
     let nameless = ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
     TlsConnector::from(Arc::new(config))
         .connect(nameless, stream)

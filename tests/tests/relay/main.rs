@@ -27,6 +27,7 @@ mod mxdeliv;
 mod mxdeliv_fallback;
 mod mxdeliv_faults;
 mod mxdeliv_hostile;
+mod mxdeliv_http2;
 mod mxdeliv_peers;
 mod mxdeliv_reports;
 mod operator;

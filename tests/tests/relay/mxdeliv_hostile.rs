@@ -20,16 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const IDLERS: usize = 300;
 
 /// Somebody at a domain without a relay, whose web client we play, and somebody with an account.
-struct Stranger {
+pub(crate) struct Stranger {
     relay: std::sync::Arc<TestRelay>,
     domain: ForeignDomain,
-    carol: Address,
-    bob: Person,
+    pub(crate) carol: Address,
+    pub(crate) bob: Person,
     inbox: ImapClient,
 }
 
 impl Stranger {
-    async fn new() -> anyhow::Result<Self> {
+    pub(crate) async fn new() -> anyhow::Result<Self> {
         let relay = shared_relay()?;
         let domain = ForeignDomain::new(relay.dns()?, &format!("{}.test", random_name(9)))?;
         let bob = Person::new(&relay.target)?;
@@ -43,17 +43,17 @@ impl Stranger {
         })
     }
 
-    fn endpoint(&self) -> anyhow::Result<&Endpoint> {
+    pub(crate) fn endpoint(&self) -> anyhow::Result<&Endpoint> {
         self.relay.target.https.as_ref().context("no HTTPS port")
     }
 
-    fn writes(&self) -> anyhow::Result<Message> {
+    pub(crate) fn writes(&self) -> anyhow::Result<Message> {
         let message = mail::encrypted(&self.carol, &self.bob.address, 3000)?;
         self.domain.sign(&message)
     }
 
     /// Header lines of a post from her to him.
-    fn envelope(&self) -> String {
+    pub(crate) fn envelope(&self) -> String {
         format!(
             "X-Mail-From: {}\r\nX-Mail-To: {}\r\n",
             self.carol, self.bob.address
@@ -61,7 +61,7 @@ impl Stranger {
     }
 
     /// A post with these header lines and this body, on a connection of its own: the answer.
-    async fn post(&self, headers: &str, body: &[u8]) -> anyhow::Result<String> {
+    pub(crate) async fn post(&self, headers: &str, body: &[u8]) -> anyhow::Result<String> {
         let connection = Connection::open(self.endpoint()?, Security::TLS).await?;
         exchange(
             connection,
@@ -71,7 +71,7 @@ impl Stranger {
     }
 
     /// What he has is exactly this, in whatever order.
-    async fn has(&mut self, expected: &[&Message]) -> anyhow::Result<()> {
+    pub(crate) async fn has(&mut self, expected: &[&Message]) -> anyhow::Result<()> {
         let found = messages(&mut self.inbox, expected.len()).await?;
         ensure!(found.len() == expected.len(), "{} messages", found.len());
         for message in expected {
@@ -84,7 +84,8 @@ impl Stranger {
     }
 }
 
-fn request(headers: &str, length: usize) -> String {
+/// The head of a post with a body of this length.
+pub(crate) fn request(headers: &str, length: usize) -> String {
     format!(
         "POST /mxdeliv HTTP/1.1\r\nHost: chat.test\r\nConnection: close\r\n\
          Content-Length: {length}\r\n{headers}\r\n"
@@ -106,7 +107,8 @@ async fn exchange(mut connection: Connection, octets: &[u8]) -> anyhow::Result<S
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-fn is(answer: &str, status: u16) -> anyhow::Result<()> {
+/// An error unless the answer has this status.
+pub(crate) fn is(answer: &str, status: u16) -> anyhow::Result<()> {
     let line = format!("HTTP/1.1 {status} ");
     ensure!(answer.starts_with(&line), "not {status}: {answer}");
     Ok(())
