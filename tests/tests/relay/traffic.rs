@@ -12,7 +12,7 @@ use testbed::client::{ClientError, Envelope, Security, SmtpClient};
 use testbed::mail::Message;
 use tokio::task::JoinSet;
 
-use crate::fixture::{Person, eventually, messages, send};
+use crate::fixture::{Person, eventually, send};
 
 /// Messages of each sender after everything has happened.
 const MESSAGES_AFTERWARDS: usize = 5;
@@ -20,9 +20,13 @@ const MESSAGES_AFTERWARDS: usize = 5;
 /// How long a client waits before it tries again.
 pub(crate) const RETRY: Duration = Duration::from_millis(50);
 
-/// How long a message may take to be acknowledged, or to arrive: servers are away for a while, and
-/// Postfix's pauses before it tries again grow.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// How long a message may take to be acknowledged, or to arrive: servers are away for a while, Postfix's
+/// pauses before it tries again grow, and Dovecot respects for two minutes the lock of a mailbox that a
+/// process held when it was killed.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Between two looks at a whole inbox.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What became of one attempt to send.
 pub(crate) enum Attempt {
@@ -210,17 +214,15 @@ pub(crate) async fn arrive(
     person: &Person,
     sent: &[String],
 ) -> anyhow::Result<usize> {
-    let mut inbox = person.inbox(target).await?;
+    let mut inbox = person.log_in(target).await?;
+    inbox.set_patience(PATIENCE);
     let deadline = Instant::now() + PATIENCE;
     loop {
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
-        for message in messages(&mut inbox, sent.len()).await? {
-            let text = std::str::from_utf8(&message.message)?;
-            let id = text.split("\r\nMessage-ID: ").nth(1);
-            let id = id.and_then(|rest| rest.split("\r\n").next());
-            *found
-                .entry(id.context("no Message-ID")?.to_owned())
-                .or_default() += 1;
+        if inbox.select("INBOX").await?.exists > 0 {
+            for message in inbox.fetch("1:*").await? {
+                *found.entry(message_id(&message.message)?).or_default() += 1;
+            }
         }
         let lost = sent.iter().filter(|id| !found.contains_key(*id));
         let lost: Vec<_> = lost.collect();
@@ -231,6 +233,13 @@ pub(crate) async fn arrive(
             Instant::now() < deadline,
             "acknowledged, but lost: {lost:?}"
         );
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+fn message_id(message: &[u8]) -> anyhow::Result<String> {
+    let text = std::str::from_utf8(message)?;
+    let id = text.split("\r\nMessage-ID: ").nth(1);
+    let id = id.and_then(|rest| rest.split("\r\n").next());
+    Ok(id.context("no Message-ID")?.to_owned())
 }
