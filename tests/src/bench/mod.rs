@@ -93,7 +93,7 @@ pub const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "federation-flush",
-        summary: "20 000 messages to 200 dead peers: the bridge's memory and descriptors (five minutes)",
+        summary: "20 000 messages to 200 dead peers: the bridge's memory and descriptors (four minutes)",
         run: federation_flush::run,
     },
 ];
