@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -113,9 +114,12 @@ pub(super) async fn serve(
     behaviour: Behaviour,
     inbox: Inbox,
 ) {
+    // They end with the peer.
+    let mut connections = JoinSet::new();
     while let Ok((stream, client)) = listener.accept().await {
         let (tls, behaviour, inbox) = (tls.clone(), behaviour.clone(), inbox.clone());
-        tokio::spawn(async move {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             // A client that does not like the certificate ends the handshake.
             if let Ok(stream) = tls.accept(stream).await {
                 connection(stream, client.ip(), behaviour, inbox).await;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chatmail::smtp::{DataDecoder, DataProgress};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::{By, Inbox, Received};
@@ -15,9 +16,12 @@ const SIZE_MAX: u64 = 64 << 20;
 
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: TcpListener, tls: TlsAcceptor, inbox: Inbox) {
+    // They end with the peer.
+    let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let (tls, inbox) = (tls.clone(), inbox.clone());
-        tokio::spawn(async move {
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             // A client that goes away in the middle has delivered nothing.
             let _ = session(stream, &tls, &inbox).await;
         });
