@@ -16,6 +16,7 @@
 //! - [`reply`] - SMTP replies as values
 //! - [`smtp`] - SMTP and LMTP as octets
 //! - [`telemetry`] - log lines
+//! - [`tombstones`] - addresses of deleted accounts
 
 pub mod accounts;
 pub mod address;
@@ -34,6 +35,7 @@ pub mod policy;
 pub mod reply;
 pub mod smtp;
 pub mod telemetry;
+pub mod tombstones;
 
 pub use address::{Address, AddressError, Domain, LocalPart};
 pub use config::Config;

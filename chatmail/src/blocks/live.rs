@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use rusqlite::config::DbConfig;
 
 use super::table::{generation, read};
 use super::{BlockList, BlocksError};
@@ -22,9 +21,6 @@ use crate::pace::Pace;
 /// How long a reader waits for a file that is locked. Writers do not lock readers out, so this is
 /// for the moments in which SQLite mends a file after a crash.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Kibibytes of the file that SQLite may keep in memory: a table is read in one go.
-const CACHE: i64 = 256;
 
 /// The list, or why there is none.
 pub type Outcome = Result<Arc<BlockList>, Arc<BlocksError>>;
@@ -205,7 +201,7 @@ fn load(path: &Path) -> Result<Loaded, BlocksError> {
         return Ok(Loaded::empty());
     };
     let error = database.error();
-    snapshot(database.into_connection(), file).map_err(error)?
+    snapshot(database.into_reader()?, file).map_err(error)?
 }
 
 /// Reads the table and everything beside it in one transaction, so that all of it is of the same
@@ -214,10 +210,6 @@ fn snapshot(
     connection: Connection,
     file: FileState,
 ) -> rusqlite::Result<Result<Loaded, BlocksError>> {
-    // SQLite would remove the write-ahead log when it closes the file, by its name: should the
-    // file have been replaced, that is the new one's.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.pragma_update(None, "cache_size", -CACHE)?;
     let moment = connection.unchecked_transaction()?;
     let generation = generation(&moment)?;
     let data_version = data_version(&moment)?;

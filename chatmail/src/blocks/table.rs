@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
+use rusqlite::{Connection, Transaction, named_params};
 
 use super::{BlockList, Entry, EntryError, Note};
 use crate::database::{Database, DatabaseError, SCHEMA};
@@ -96,7 +96,7 @@ impl BlockTable {
         entries: &[Entry],
         note: Option<&Note>,
     ) -> Result<Vec<Addition>, BlocksError> {
-        self.change(|transaction| {
+        self.0.change(|transaction| {
             let add = |entry| add(transaction, entry, note);
             let additions = entries.iter().map(add).collect::<Result<_, _>>()?;
             Ok(match count(transaction)? {
@@ -112,7 +112,7 @@ impl BlockTable {
     /// # Errors
     /// See [`BlocksError`].
     pub fn remove(&mut self, entries: &[Entry]) -> Result<Vec<bool>, BlocksError> {
-        self.change(|transaction| {
+        self.0.change(|transaction| {
             let mut remove = transaction.prepare("DELETE FROM blocks WHERE entry = ?1")?;
             let mut remove = |entry: &Entry| remove.execute([entry.to_string()]).map(|n| n > 0);
             let removed = entries.iter().map(&mut remove).collect::<Result<_, _>>()?;
@@ -132,25 +132,6 @@ impl BlockTable {
             Ok(Listed { entry, note, added })
         };
         listed.into_iter().map(parse).collect()
-    }
-
-    /// Does something in one transaction. The outer error is SQLite's; with either, nothing
-    /// changes.
-    fn change<T>(
-        &mut self,
-        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, BlocksError>>,
-    ) -> Result<T, BlocksError> {
-        let error = self.0.error();
-        let connection = self.0.connection();
-        let in_transaction = || {
-            let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-            let changed = change(&transaction)?;
-            if changed.is_ok() {
-                transaction.commit()?;
-            }
-            Ok(changed)
-        };
-        in_transaction().map_err(error)?
     }
 }
 

@@ -17,6 +17,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 /// What one kind of file holds.
@@ -33,9 +34,12 @@ pub struct Schema {
 /// The file of the relay's small tables (`database_path`).
 pub const SCHEMA: Schema = Schema {
     application_id: 0x6368_6d6c, // "chml"
-    migrations: &[include_str!("1.sql")],
+    migrations: &[include_str!("1.sql"), include_str!("2.sql")],
     key: "database_path",
 };
+
+/// Kibibytes of the file that SQLite may keep in memory for a reader that keeps it open.
+const READER_CACHE: i64 = 256;
 
 /// Why the tables cannot be used. The text tells no content of theirs.
 #[derive(Debug, thiserror::Error)]
@@ -196,8 +200,42 @@ impl Database {
     }
 
     /// For a reader that keeps the file open.
-    pub(crate) fn into_connection(self) -> Connection {
-        self.connection
+    ///
+    /// # Errors
+    /// See [`DatabaseError`].
+    pub(crate) fn into_reader(self) -> Result<Connection, DatabaseError> {
+        let prepare = || {
+            // SQLite would remove the write-ahead log when it closes the file, by its name: should
+            // the file have been replaced, that is the new one's.
+            let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            self.connection.set_db_config(flag, true)?;
+            self.connection
+                .pragma_update(None, "cache_size", -READER_CACHE)
+        };
+        prepare().map_err(sqlite(&self.path))?;
+        Ok(self.connection)
+    }
+
+    /// Does something in one transaction, which is on disk when this returns. The outer error of
+    /// `change` is SQLite's; with either error nothing changes.
+    ///
+    /// # Errors
+    /// Those of `change`, and what else SQLite says.
+    pub fn change<T, E: From<DatabaseError>>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, E>>,
+    ) -> Result<T, E> {
+        let error = self.error();
+        let in_transaction = || {
+            let behaviour = TransactionBehavior::Immediate;
+            let transaction = Transaction::new(&mut self.connection, behaviour)?;
+            let changed = change(&transaction)?;
+            if changed.is_ok() {
+                transaction.commit()?;
+            }
+            Ok(changed)
+        };
+        in_transaction().map_err(error)?
     }
 
     /// For `map_err` of what is asked over [`connection`](Self::connection).
