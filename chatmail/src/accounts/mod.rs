@@ -13,15 +13,24 @@
 //! account: the next login with its name creates the account and finds the mail that is there. A
 //! `password` file without a usable hash is an account that takes mail and nobody can log in to.
 //!
+//! While an account is being deleted its password file has other names; see [`deletion`].
+//!
 //! - [`Store`]: the files
 //! - [`AccountService`]: logins, and the rules by which a first login creates an account
 
+pub mod deletion;
 mod hash;
 mod host;
 mod quota;
 mod rules;
 mod service;
 mod store;
+
+/// Marks an account: holds its hash, and the day of its last login as modification time.
+pub const PASSWORD_FILE: &str = "password";
+
+/// Dovecot's count of what is in the mailbox. Dovecot counts anew when it is not there.
+pub const QUOTA_FILE: &str = "maildirsize";
 
 pub use hash::{HashError, PasswordHash};
 pub use host::{Host, HostError, HostLimits};

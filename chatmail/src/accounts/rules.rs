@@ -26,6 +26,9 @@ pub enum Refusal {
     /// The operator keeps the name.
     #[error("reserved name")]
     Reserved,
+    /// An account with the name was deleted not long ago.
+    #[error("name of a deleted account")]
+    Deleted,
     /// The password is too short.
     #[error("password too short")]
     PasswordTooShort,

@@ -11,8 +11,10 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use super::hash::{self, HashError};
 use super::store::Creation;
 use super::{Account, Host, HostError, NewAccountRules, PasswordHash, Refusal, Store, StoreError};
+use crate::database::DatabaseError;
 use crate::pace::Pace;
 use crate::policy::Policy;
+use crate::tombstones::LiveTombstones;
 use crate::{Address, Config};
 
 /// What came of a login. The password of an existing account is not looked at here: whoever asked
@@ -39,6 +41,9 @@ pub enum LoginError {
     /// The hash.
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The tombstones of deleted accounts.
+    #[error("tombstones: {0}")]
+    Tombstones(#[from] DatabaseError),
     /// The switch that stops the creation of accounts cannot be seen.
     #[error("cannot look for nocreate_file: {0}")]
     Switch(std::io::Error),
@@ -58,6 +63,7 @@ pub struct AccountService {
     rules: NewAccountRules,
     host: Host,
     rate: Option<DefaultDirectRateLimiter>,
+    tombstones: Arc<LiveTombstones>,
     mailbox_max: u64,
     /// Passwords that may be hashed at the same time: as many as there are processors.
     hashing: Semaphore,
@@ -73,6 +79,7 @@ impl AccountService {
             NewAccountRules::from_config(config),
             Host::from_config(config),
             NonZeroU32::new(config.max_creations_per_minute),
+            LiveTombstones::new(&config.database_path),
             config.max_mailbox_size.bytes(),
         )
     }
@@ -84,6 +91,7 @@ impl AccountService {
         rules: NewAccountRules,
         host: Host,
         per_minute: Option<NonZeroU32>,
+        tombstones: LiveTombstones,
         mailbox_max: u64,
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -93,6 +101,7 @@ impl AccountService {
             rules,
             host,
             rate: per_minute.map(|limit| RateLimiter::direct(Quota::per_minute(limit))),
+            tombstones: Arc::new(tombstones),
             mailbox_max,
             hashing: Semaphore::new(processors),
             turns: [const { Mutex::const_new(()) }; TURNS],
@@ -182,6 +191,9 @@ impl AccountService {
         if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
         }
+        if self.was_deleted(address).await? {
+            return Ok(LoginOutcome::Refused(Refusal::Deleted));
+        }
         if let Some(refusal) = self.refusal_now()? {
             return Ok(LoginOutcome::Refused(refusal));
         }
@@ -206,7 +218,10 @@ impl AccountService {
 
     /// The outcome for an account that is there.
     async fn existing(&self, address: &Address) -> Result<Option<LoginOutcome>, StoreError> {
-        Ok(match self.account(address).await? {
+        if *address.domain() != self.rules.domain {
+            return Ok(None);
+        }
+        Ok(match self.ask(address, Store::read_for_login).await? {
             Account::Missing => None,
             Account::Locked => Some(LoginOutcome::Refused(Refusal::Locked)),
             Account::Present(hash) => Some(LoginOutcome::Existing(hash)),
@@ -219,6 +234,14 @@ impl AccountService {
         let hash = self.turn_hash.hash_one(address);
         let index = usize::try_from(hash % self.turns.len() as u64).unwrap_or(0);
         self.turns[index].lock().await
+    }
+
+    /// Whether the address belonged to an account that was deleted not long ago.
+    async fn was_deleted(&self, address: &Address) -> Result<bool, LoginError> {
+        let (tombstones, address) = (Arc::clone(&self.tombstones), address.clone());
+        let ask = move || tombstones.holds(&address, SystemTime::now());
+        let asked = tokio::task::spawn_blocking(ask).await;
+        Ok(asked.map_err(|_| LoginError::Worker)??)
     }
 
     /// What speaks against any new account at the moment. Counts against the rate if nothing does.

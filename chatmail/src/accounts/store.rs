@@ -10,15 +10,12 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{PasswordHash, quota};
+use super::deletion::{self, EXPIRED_FILE, EXPIRING_FILE};
+use super::{PASSWORD_FILE, PasswordHash, QUOTA_FILE, quota};
 use crate::Address;
 
-/// Marks an account: holds its hash, and the day of its last login as modification time.
-const PASSWORD_FILE: &str = "password";
 /// Where it is, the account takes no cleartext mail from outside.
 const ENCRYPTED_ONLY_FILE: &str = "enforceE2EEincoming";
-/// Dovecot's count of what is in the mailbox.
-const QUOTA_FILE: &str = "maildirsize";
 /// A password file before it is linked in place; random digits follow.
 const TEMPORARY_PREFIX: &str = "password.new.";
 /// A temporary file as old as this was left by a process that was killed.
@@ -127,17 +124,29 @@ impl Store {
         let Some(home) = self.home(address) else {
             return Ok(Account::Missing);
         };
-        let mut content = [0; PASSWORD_FILE_MAX];
-        match read_start(&home.join(PASSWORD_FILE), &mut content) {
-            Ok(content) if content.len() == PASSWORD_FILE_MAX => Ok(Account::Locked),
-            Ok(content) => {
-                Ok(PasswordHash::parse(content).map_or(Account::Locked, Account::Present))
+        // It may be going from the first name to the second, or back.
+        for name in [PASSWORD_FILE, EXPIRING_FILE, PASSWORD_FILE] {
+            match read_account(&home, name)? {
+                Account::Missing => self.check_root()?,
+                found => return Ok(found),
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        }
+        Ok(Account::Missing)
+    }
+
+    /// What there is of an address, for somebody who logs in: an account that was about to be
+    /// deleted stays.
+    pub(super) fn read_for_login(&self, address: &Address) -> Result<Account, StoreError> {
+        let Some(home) = self.home(address) else {
+            return Ok(Account::Missing);
+        };
+        match read_account(&home, PASSWORD_FILE)? {
+            Account::Missing => {
                 self.check_root()?;
-                Ok(Account::Missing)
+                deletion::take_back(&home).map_err(cannot("keep an account"))?;
+                read_account(&home, PASSWORD_FILE)
             }
-            Err(error) => Err(cannot("read a password file")(error)),
+            found => Ok(found),
         }
     }
 
@@ -157,6 +166,7 @@ impl Store {
         let made = match DirBuilder::new().mode(0o700).create(&home) {
             Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                check_not_expired(&home).map_err(cannot("create an account"))?;
                 remove_leftovers(&home, now).map_err(cannot("clean a mailbox directory"))?;
                 false
             }
@@ -188,12 +198,18 @@ impl Store {
         let Some(home) = self.home(address) else {
             return Ok(false);
         };
-        match move_modified_to_day(&home.join(PASSWORD_FILE), at) {
-            Ok(()) => Ok(true),
+        let note = || move_modified_to_day(&home.join(PASSWORD_FILE), at);
+        let noted = match note() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.check_root()?;
-                Ok(false)
+                // Whoever asked for the hash before the account was about to be deleted.
+                deletion::take_back(&home).and_then(|_| note())
             }
+            noted => noted,
+        };
+        match noted {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(cannot("note a login")(error)),
         }
     }
@@ -203,8 +219,8 @@ impl Store {
         let Some(home) = self.home(address) else {
             return Ok(None);
         };
-        let exists = |name| std::fs::exists(home.join(name)).map_err(cannot("look at a mailbox"));
-        if !exists(PASSWORD_FILE)? {
+        let look = cannot("look at a mailbox");
+        if !deletion::is_account(&home).map_err(&look)? {
             self.check_root()?;
             return Ok(None);
         }
@@ -218,7 +234,7 @@ impl Store {
             Err(error) => return Err(cannot("read a quota file")(error)),
         };
         Ok(Some(Mailbox {
-            cleartext: !exists(ENCRYPTED_ONLY_FILE)?,
+            cleartext: !std::fs::exists(home.join(ENCRYPTED_ONLY_FILE)).map_err(&look)?,
             bytes_used,
         }))
     }
@@ -245,6 +261,26 @@ impl Store {
         };
         let found = std::fs::metadata(&self.root).and_then(is_directory);
         found.map_err(cannot("find the mailboxes directory"))
+    }
+}
+
+/// What a password file of this name says.
+fn read_account(home: &Path, name: &str) -> Result<Account, StoreError> {
+    let mut content = [0; PASSWORD_FILE_MAX];
+    match read_start(&home.join(name), &mut content) {
+        Ok(content) if content.len() == PASSWORD_FILE_MAX => Ok(Account::Locked),
+        Ok(content) => Ok(PasswordHash::parse(content).map_or(Account::Locked, Account::Present)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Account::Missing),
+        Err(error) => Err(cannot("read a password file")(error)),
+    }
+}
+
+/// An error while the mailbox of a deleted account is being removed: what is made there would be
+/// removed too.
+fn check_not_expired(home: &Path) -> io::Result<()> {
+    match std::fs::exists(home.join(EXPIRED_FILE))? {
+        true => Err(io::Error::other("its old mailbox is being removed")),
+        false => Ok(()),
     }
 }
 
@@ -361,6 +397,7 @@ fn account_of(entry: &DirEntry) -> Option<Address> {
     let name = name.to_str()?;
     let address: Address = name.parse().ok()?;
     // A directory with capitals belongs to nobody: addresses are lower case.
-    let is_account = address.to_string() == name && entry.path().join(PASSWORD_FILE).exists();
+    let is_account =
+        address.to_string() == name && deletion::is_account(&entry.path()).unwrap_or(false);
     is_account.then_some(address)
 }

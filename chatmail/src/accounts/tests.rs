@@ -11,10 +11,13 @@ use rstest::rstest;
 use sha_crypt::{PasswordVerifier as _, ShaCrypt};
 use tempfile::TempDir;
 
+use super::deletion::{EXPIRED_FILE, EXPIRING_FILE};
 use super::store::Creation;
 use super::*;
 use crate::Address;
+use crate::database::{Database, SCHEMA};
 use crate::policy::Policy;
+use crate::tombstones::{Day, LiveTombstones, Tombstones};
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -48,7 +51,8 @@ impl Fixture {
         assert!(store.prepare().unwrap());
         let host = Host::new(limits, root);
         let rate = per_minute.and_then(NonZeroU32::new);
-        let service = AccountService::new(store, rules, host, rate, 1000);
+        let tombstones = LiveTombstones::new(dir.path().join("tables"));
+        let service = AccountService::new(store, rules, host, rate, tombstones, 1000);
         Self { dir, service }
     }
 
@@ -460,4 +464,83 @@ fn the_list_has_accounts_and_nothing_else() {
         .collect();
     accounts.sort();
     assert_eq!(accounts, ["bob@x.org", "eve@x.org"]);
+}
+
+/// Puts a tombstone on an address, until tomorrow.
+fn lay_tombstone(fixture: &Fixture, address: &str) {
+    let path = fixture.dir.path().join("tables");
+    let database = Database::open_or_create(&SCHEMA, &path, Duration::from_secs(5), None).unwrap();
+    let until = Day::of(SystemTime::now()).plus(1);
+    let lain = Tombstones::new(database).lay(&[parse(address)], until);
+    lain.unwrap();
+}
+
+#[tokio::test]
+async fn the_address_of_a_deleted_account_is_refused_and_an_account_that_is_there_is_not() {
+    let fixture = Fixture::new();
+    fixture.login("bob@x.org", "a password").await.unwrap();
+    lay_tombstone(&fixture, "bob@x.org");
+    lay_tombstone(&fixture, "eve@x.org");
+    let refused = fixture.login("Eve@x.org", "a password").await.unwrap();
+    assert_eq!(refused, LoginOutcome::Refused(Refusal::Deleted));
+    assert!(!fixture.home("eve@x.org").exists());
+    let there = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(there, LoginOutcome::Existing(_)));
+
+    fs::write(fixture.dir.path().join("tables"), "broken").unwrap();
+    let unknown = fixture.login("carol@x.org", "a password").await;
+    assert!(matches!(unknown, Err(LoginError::Tombstones(_))));
+    assert!(!fixture.home("carol@x.org").exists());
+}
+
+/// An account, last used on day 1, that is about to be deleted.
+async fn expiring() -> (Fixture, PathBuf) {
+    let fixture = Fixture::new();
+    fixture.login("bob@x.org", "a password").await.unwrap();
+    let home = fixture.home("bob@x.org");
+    let password = File::open(home.join("password")).unwrap();
+    password.set_modified(at(DAY)).unwrap();
+    fs::rename(home.join("password"), home.join(EXPIRING_FILE)).unwrap();
+    (fixture, home)
+}
+
+#[tokio::test]
+async fn a_login_keeps_an_account_that_is_about_to_be_deleted() {
+    let (fixture, home) = expiring().await;
+    // Who asks about it, or brings mail, finds it as it was, and changes nothing.
+    assert!(matches!(fixture.account("bob@x.org"), Account::Present(_)));
+    let policy = fixture.service.policy(&parse("bob@x.org")).await.unwrap();
+    assert!(policy.exists);
+    let accounts = fixture.service.store().accounts().unwrap();
+    assert_eq!(accounts.map(Result::unwrap).count(), 1);
+    assert!(home.join(EXPIRING_FILE).exists());
+
+    let found = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(found, LoginOutcome::Existing(_)));
+    let modified = fs::metadata(home.join("password")).unwrap().modified();
+    assert_eq!(modified.unwrap(), at(DAY));
+    assert!(!home.join(EXPIRING_FILE).exists());
+}
+
+#[tokio::test]
+async fn a_login_that_began_before_keeps_it_too() {
+    let (fixture, home) = expiring().await;
+    let address = parse("bob@x.org");
+    let noted = fixture.service.record_login(&address, at(5 * DAY + 7));
+    assert!(noted.await.unwrap());
+    let modified = fs::metadata(home.join("password")).unwrap().modified();
+    assert_eq!(modified.unwrap(), at(5 * DAY));
+}
+
+#[tokio::test]
+async fn while_a_mailbox_is_being_removed_nobody_gets_an_account_in_it() {
+    let (fixture, home) = expiring().await;
+    fs::rename(home.join(EXPIRING_FILE), home.join(EXPIRED_FILE)).unwrap();
+    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    let address = parse("bob@x.org");
+    let noted = fixture.service.record_login(&address, at(5 * DAY)).await;
+    assert!(!noted.unwrap());
+    let refused = fixture.login("bob@x.org", "a password").await;
+    assert!(matches!(refused, Err(LoginError::Store(_))), "{refused:?}");
+    assert!(!home.join("password").exists());
 }

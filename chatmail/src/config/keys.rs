@@ -67,6 +67,9 @@ keys! {
     delete_large_after: u32 = Some("7");
     /// Days without a login after which an account is deleted.
     delete_inactive_users_after: u32 = Some("90");
+    /// Days for which nobody can have the address of an account that was deleted; 0 to let it go at
+    /// once.
+    tombstone_days: u32 = Some("365");
 
     /// The shortest name (the part before the `@`) that a new account may have.
     username_min_length: Positive = Some("9");
