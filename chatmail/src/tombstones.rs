@@ -54,6 +54,11 @@ impl Tombstones {
         Self(database)
     }
 
+    /// The file.
+    pub fn into_database(self) -> Database {
+        self.0
+    }
+
     /// Makes these addresses unavailable before the day `until`, all of them or none. A tombstone
     /// that is there never gets a shorter time. On return they are on disk.
     ///

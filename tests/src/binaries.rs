@@ -6,7 +6,13 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 /// The packages whose binaries a relay runs.
-pub const PACKAGES: [&str; 4] = ["testbed", "filtermail", "doveauth", "mxdeliv-bridge"];
+pub const PACKAGES: [&str; 5] = [
+    "testbed",
+    "filtermail",
+    "doveauth",
+    "mxdeliv-bridge",
+    "expiry-cron",
+];
 
 /// The workspace's folder.
 pub fn workspace() -> &'static Path {
