@@ -101,9 +101,7 @@ impl<'a> Worker<'a> {
         if !self.job.acts {
             if goes {
                 self.counts.removed_mailboxes += 1;
-                self.job
-                    .narrator
-                    .step(|| format!("removing {}", self.trail));
+                self.job.tell(|| self.trail.to_string());
             }
             return Ok(goes);
         }
