@@ -10,7 +10,9 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What `cargo testbed` needs and a plain Debian lacks.
-const PACKAGES: [&str; 7] = [
+///
+/// Of systemd, systemd-analyze, which looks at our units. Where it is not there already nothing starts it.
+const PACKAGES: [&str; 8] = [
     "postfix",
     "dovecot-core",
     "dovecot-imapd",
@@ -18,6 +20,7 @@ const PACKAGES: [&str; 7] = [
     "nginx",
     "unbound",
     "python3-venv",
+    "systemd",
 ];
 
 /// What `cargo testbed bench signing` compares with, and nothing else needs.

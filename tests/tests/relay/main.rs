@@ -39,4 +39,5 @@ mod testbed_command;
 mod testbed_dns;
 mod traffic;
 mod undeliverable;
+mod units;
 mod ways;
