@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::cargo_test::{self, TestArgs};
+use crate::measured_run::{self, MeasuredRunArgs};
 use crate::null_milter::{self, NullMilterArgs};
 use crate::relay::{DomainKind, RelayOptions};
 use crate::test_relay::TestRelay;
@@ -63,6 +64,9 @@ enum Command {
     /// Be the milter of a relay whose milter does nothing
     #[command(hide = true)]
     NullMilter(NullMilterArgs),
+    /// Run a program and tell how much time and memory it took
+    #[command(hide = true)]
+    MeasuredRun(MeasuredRunArgs),
 }
 
 /// Runs what the command line asks for.
@@ -77,6 +81,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Test(args) => cargo_test::run(&args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::NullMilter(args) => null_milter::run(&args),
+        Command::MeasuredRun(args) => measured_run::run(&args),
     }
 }
 

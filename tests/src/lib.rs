@@ -13,6 +13,7 @@
 //! - [`foreign`]: domains without a relay, whose mail we sign
 //! - [`host`]: what is needed from the machine
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
+//! - [`measured_run`]: time and memory of a program
 //! - [`null_milter`]: the least that a milter costs
 //! - [`peers`]: other implementations, played
 //! - [`relay`]: a private Postfix, Dovecot and our daemons
@@ -35,6 +36,7 @@ pub mod dns;
 pub mod foreign;
 pub mod host;
 pub mod mail;
+pub mod measured_run;
 pub mod null_milter;
 pub mod peers;
 pub mod relay;

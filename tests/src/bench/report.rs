@@ -34,10 +34,14 @@ pub enum Goal {
     AtLeast(f64),
     /// The value is at most this.
     AtMost(f64),
+    /// The value is less than this.
+    Below(f64),
     /// The value divided by the reference is at least this.
     RatioAtLeast(f64),
     /// The value divided by the reference is at most this.
     RatioAtMost(f64),
+    /// The value divided by the reference is less than this.
+    RatioBelow(f64),
     /// The value is at least the first number, or its ratio to the reference at least the second.
     AtLeastOrRatio(f64, f64),
     /// The value is at most this much above the reference.
@@ -53,8 +57,10 @@ impl Goal {
         match self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
+            Self::Below(limit) => value < limit,
             Self::RatioAtLeast(least) => ratio.is_some_and(|ratio| ratio >= least),
             Self::RatioAtMost(most) => ratio.is_some_and(|ratio| ratio <= most),
+            Self::RatioBelow(limit) => ratio.is_some_and(|ratio| ratio < limit),
             Self::AtLeastOrRatio(least, share) => {
                 value >= least || ratio.is_some_and(|ratio| ratio >= share)
             }
@@ -71,8 +77,10 @@ impl fmt::Display for Goal {
         match self {
             Self::AtLeast(least) => write!(out, ">= {least}"),
             Self::AtMost(most) => write!(out, "<= {most}"),
+            Self::Below(limit) => write!(out, "< {limit}"),
             Self::RatioAtLeast(least) => write!(out, "ratio >= {least}"),
             Self::RatioAtMost(most) => write!(out, "ratio <= {most}"),
+            Self::RatioBelow(limit) => write!(out, "ratio < {limit}"),
             Self::AtLeastOrRatio(least, share) => write!(out, ">= {least} or ratio >= {share}"),
             Self::ExcessAtMost(most) => write!(out, "<= reference + {most}"),
             Self::None => Ok(()),
@@ -203,6 +211,10 @@ mod tests {
     #[case(Goal::AtLeast(2.1), false)]
     #[case(Goal::AtMost(2.0), true)]
     #[case(Goal::AtMost(1.9), false)]
+    #[case(Goal::Below(2.1), true)]
+    #[case(Goal::Below(2.0), false)]
+    #[case(Goal::RatioBelow(0.6), true)]
+    #[case(Goal::RatioBelow(0.5), false)]
     #[case(Goal::RatioAtLeast(0.5), true)]
     #[case(Goal::RatioAtLeast(0.6), false)]
     #[case(Goal::RatioAtMost(0.5), true)]
@@ -219,7 +231,11 @@ mod tests {
 
     #[test]
     fn a_ratio_needs_a_reference() {
-        for goal in [Goal::RatioAtLeast(0.1), Goal::ExcessAtMost(9.0)] {
+        for goal in [
+            Goal::RatioAtLeast(0.1),
+            Goal::RatioBelow(9.0),
+            Goal::ExcessAtMost(9.0),
+        ] {
             assert!(!Figure::new("x", 2.0, "s", None, goal).pass);
         }
     }
