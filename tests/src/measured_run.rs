@@ -5,6 +5,7 @@
 //! small process, which a bench with its runtime and its lists is not. Hence a process of its own.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -42,6 +43,17 @@ pub struct Measured {
     /// The most resident memory that the program, or one that it has waited for, had at a time, in
     /// bytes. Never less than ours: a few MiB.
     pub peak: u64,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [time, processor] = [self.time, self.processor_time].map(|time| time.as_secs_f64());
+        let mib = self.peak as f64 / 1_048_576.0;
+        write!(
+            out,
+            "{time:.2} s, {processor:.2} s of processors, {mib:.1} MiB"
+        )
+    }
 }
 
 /// Runs the program to its end, which comes with ours at the latest.
@@ -89,4 +101,25 @@ fn measure(command: &mut Command) -> anyhow::Result<(ExitStatus, Measured)> {
 fn display(command: &[OsString]) -> String {
     let words = command.iter().map(|word| word.to_string_lossy());
     words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_of_a_child_and_of_its_children_is_found() {
+        // dd fills a buffer of 40 MiB; the shell waits for it, as xargs does for rm.
+        let script = "dd if=/dev/zero of=/dev/null bs=40M count=1 status=none; true";
+        let (status, measured) = measure(Command::new("sh").args(["-c", script])).unwrap();
+        assert!(status.success());
+        assert!(measured.peak >= 40 << 20, "{measured}");
+    }
+
+    #[test]
+    fn a_failure_is_one() {
+        let (status, _) = measure(&mut Command::new("false")).unwrap();
+        assert!(!status.success());
+        assert!(measure(&mut Command::new("/nonexistent")).is_err());
+    }
 }

@@ -152,6 +152,7 @@ enum Remover {
 impl Bench<'_> {
     /// All figures but those of memory; gives the most that expiry-cron took, in bytes.
     async fn measure(&self, ground: &Ground, report: &mut Report) -> anyhow::Result<u64> {
+        println!("what is read is in the caches:");
         // After this, what find needs is in the caches, and so is what expiry-cron needs.
         self.runs.find()?;
         let warm = interleaved(WARM_ROUNDS, async || self.look(), async || self.runs.find());
@@ -177,12 +178,14 @@ impl Bench<'_> {
         if let Err(error) = drop_caches() {
             return Ok(Err(format!("{error:#}")));
         }
+        println!("the caches are empty:");
         let measure = async || drop_caches().and_then(|()| self.look());
         let refer = async || drop_caches().and_then(|()| self.runs.find());
         Ok(Ok(interleaved(COLD_ROUNDS, measure, refer).await?))
     }
 
     async fn removals(&self, list: &Path) -> anyhow::Result<Rounds<Measured>> {
+        println!("what is old is removed:");
         write_list(list, self.tree)?;
         let mut full = true;
         let removers = [Remover::Expiry, Remover::Told];

@@ -155,6 +155,14 @@ impl<'a> Runs<'a> {
         ensure!(status.success(), "what was to be measured has failed");
         let text = fs::read_to_string(&self.measured)?;
         fs::remove_file(&self.measured)?;
-        Ok(serde_json::from_str(&text)?)
+        let measured: Measured = serde_json::from_str(&text)?;
+        println!("{}: {measured}", name(command));
+        Ok(measured)
     }
+}
+
+/// What a command is called in what we print.
+fn name(command: &[OsString]) -> String {
+    let program = command.first().map(Path::new).and_then(Path::file_name);
+    program.unwrap_or_default().to_string_lossy().into_owned()
 }
