@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::anyhow;
 use chatmail::Config;
 use chatmail::accounts::deletion::LOGIN_WINDOW;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
@@ -198,7 +198,7 @@ fn end(result: anyhow::Result<End>) -> ExitCode {
         Ok(End::Incomplete) => Exit::Failure.into(),
         Ok(End::Again) => TEMPORARY_FAILURE.into(),
         Err(error) => {
-            tracing::error!("{error:#}");
+            tracing::error!("{error}");
             match error.downcast_ref() {
                 Some(RunError::Locked { .. } | RunError::Clock { .. }) => TEMPORARY_FAILURE.into(),
                 _ => Exit::Failure.into(),
@@ -290,11 +290,11 @@ fn until_stopped<T>(work: impl FnOnce(&AtomicBool) -> T) -> anyhow::Result<T> {
         .worker_threads(1)
         .enable_all()
         .build()
-        .context("cannot start threads")?;
+        .map_err(|error| anyhow!("cannot start threads: {error}"))?;
     let stop = Arc::new(AtomicBool::new(false));
     let mut signals = {
         let _guard = runtime.enter();
-        StopSignals::new().context("cannot take signals")?
+        StopSignals::new().map_err(|error| anyhow!("cannot take signals: {error}"))?
     };
     let stopping = Arc::clone(&stop);
     runtime.spawn(async move {

@@ -119,7 +119,7 @@ impl Tree {
     }
 
     pub(crate) fn unstarted(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_expiry-cron"));
+        let mut command = Command::new(program());
         command.arg("--config").arg(self.ini()).args(arguments);
         command
     }
@@ -181,4 +181,10 @@ pub(crate) fn set_time(path: &Path, seconds: i64) {
     let since = Duration::from_secs(seconds.try_into().unwrap());
     let time = SystemTime::UNIX_EPOCH + since;
     File::open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// The program, which lies elsewhere for a test that runs as another user.
+fn program() -> PathBuf {
+    std::env::var_os("EXPIRY_CRON")
+        .map_or_else(|| env!("CARGO_BIN_EXE_expiry-cron").into(), PathBuf::from)
 }
