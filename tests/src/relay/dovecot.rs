@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use chatmail::config::ByteSize;
+
 use super::Relay;
 use super::options::{PLAIN_PASSWORD, Variant};
+use crate::binaries;
 use crate::host::addresses::Port;
 use crate::host::users::{BRIDGE_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
@@ -65,9 +68,15 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
             "lastlogin_socket",
             config.lastlogin_socket.display().to_string(),
         ),
+        ("trim_to", trim_to(config.max_mailbox_size).to_string()),
+        ("chatmail_ini", layout.chatmail_ini().display().to_string()),
     ];
     let (accounts, imap_plugins) = match relay.options.variant {
-        Variant::Full => (ACCOUNTS_DOVEAUTH, "last_login"),
+        Variant::Full => {
+            let expiry_cron = binaries::release("expiry-cron")?;
+            values.push(("expiry_cron", expiry_cron.display().to_string()));
+            (ACCOUNTS_DOVEAUTH, "last_login")
+        }
         Variant::Plain | Variant::NullMilter | Variant::OpenDkim => (ACCOUNTS_PLAIN, ""),
     };
     let accounts = render(accounts, &values)?;
@@ -76,6 +85,12 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     fs::write(layout.dovecot_conf(), render(DOVECOT_CONF, &values)?)?;
     fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
     Ok(())
+}
+
+/// Mebibytes that a mailbox is trimmed to when it gets full: 70 % of what it may have, as each night.
+fn trim_to(max_mailbox_size: ByteSize) -> u64 {
+    const MEBIBYTE: u64 = 1 << 20;
+    max_mailbox_size.bytes() / MEBIBYTE * 7 / 10
 }
 
 /// Dovecot's master in the foreground.

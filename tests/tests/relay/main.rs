@@ -13,6 +13,7 @@ mod corpus;
 mod delta_chat;
 mod dkim;
 mod dkim_keys;
+mod expiry;
 mod faults;
 mod federation;
 mod fixture;
