@@ -272,7 +272,9 @@ mod tests {
         let live = LiveTombstones::new(&path);
         let taken = address("a@x.org");
         let until = Day::of(on(9));
-        table(&path).lay(&[taken.clone()], until).unwrap();
+        let mut table = table(&path);
+        table.lay(std::slice::from_ref(&taken), until).unwrap();
+        drop(table);
         assert!(live.holds(&taken, on(1)).unwrap());
         for ending in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(dir.path().join(format!("tables{ending}")));

@@ -5,7 +5,7 @@
 //! threads become free.
 
 use std::ffi::{CStr, CString};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +30,14 @@ pub struct Pass {
 /// Whether a name in the directory of all mailboxes is that of one, as far as the name tells.
 pub fn is_mailbox(name: &CStr, kind: Kind) -> bool {
     matches!(kind, Kind::Directory | Kind::Unknown) && name.to_bytes().contains(&b'@')
+}
+
+/// Whether an error of opening a mailbox says that it is none: it has been removed meanwhile, or the
+/// name is that of a link or a file.
+pub fn is_no_mailbox(error: &io::Error) -> bool {
+    const LOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(LOOP)
 }
 
 /// How many mailboxes there are.

@@ -1,7 +1,7 @@
 //! `expiry-cron quota`: what Dovecot starts when a mailbox gets full.
 
 use std::ffi::{CString, OsStr};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use chatmail::accounts::QUOTA_FILE;
 
 use crate::directory::Directory;
 use crate::mailbox::Room;
+use crate::mailboxes::is_no_mailbox;
 use crate::rules::Rules;
 use crate::stamp::Stamp;
 use crate::trim::{Candidate, Trimming, trim};
@@ -90,9 +91,7 @@ fn open(config: &Config, mailbox: &Path) -> Result<Directory, QuotaError> {
     let name = CString::new(name.as_bytes()).map_err(|_| no_mailbox())?;
     match root.open(name.as_c_str()) {
         Ok(mailbox) => Ok(mailbox),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(no_mailbox())
-        }
+        Err(error) if is_no_mailbox(&error) => Err(no_mailbox()),
         Err(error) => Err(cannot("open the mailbox")(error)),
     }
 }

@@ -1,5 +1,7 @@
 //! Unused accounts: how they go, what keeps them, and that nobody gets their addresses.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The real program: what it prints and how it ends, two at a time, and killed on the way.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeSet;
@@ -55,6 +57,36 @@ fn a_run_prints_a_sentence_and_json() {
     let told = String::from_utf8(done.stderr).unwrap();
     let expected = "removing 2026-12-25 a@x.org/cur/1\nremoving a@x.org/maildirsize\n";
     assert_eq!(told, expected);
+}
+
+#[test]
+fn at_a_terminal_there_is_a_bar() {
+    let tree = Tree::new();
+    for number in 0..30 {
+        tree.message(&format!("user{number}@x.org/cur/1"), 1);
+    }
+    let shown_by = |arguments: &[&str]| {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let mut terminal = fs::File::from(pty.master);
+        let reading = std::thread::spawn(move || {
+            let mut shown = Vec::new();
+            // A terminal whose other end is closed is an error to its reader.
+            let _ = terminal.read_to_end(&mut shown);
+            String::from_utf8_lossy(&shown).into_owned()
+        });
+        let mut command = tree.unstarted(arguments);
+        let output = command.env("TERM", "xterm").stderr(pty.slave).output();
+        drop(command);
+        assert_eq!(output.unwrap().status.code(), Some(0));
+        reading.join().unwrap()
+    };
+    let shown = shown_by(&["run"]);
+    assert!(shown.contains("of 30 mailboxes"), "{shown:?}");
+    let shown = shown_by(&["run", "--max", "7"]);
+    assert!(shown.contains("of 7 mailboxes"), "{shown:?}");
+    // Steps and a bar would disturb each other.
+    let shown = shown_by(&["run", "--verbose"]);
+    assert!(!shown.contains("mailboxes"), "{shown:?}");
 }
 
 #[test]

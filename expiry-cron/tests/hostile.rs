@@ -1,5 +1,7 @@
 //! Trees that nobody would make on purpose, and whatever moves under a run.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! `expiry-cron quota`, as Dovecot starts it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::{DAY, Tree};

@@ -1,5 +1,7 @@
 //! `expiry-cron report`: the numbers, for people, programs and Prometheus.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Each row of the table in `src/rules.rs`, on a tree of its own, dry and for real.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::fs;

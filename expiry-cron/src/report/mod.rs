@@ -8,7 +8,7 @@ mod metrics;
 mod text;
 
 use std::ffi::CStr;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -211,7 +211,7 @@ impl Worker<'_> {
         });
         let (mailbox, account) = match found {
             Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) if mailboxes::is_no_mailbox(&error) => return,
             Err(error) => {
                 self.report.errors += 1;
                 return self.narrator.trouble("read a mailbox", &self.trail, &error);

@@ -11,6 +11,7 @@ use super::summary::Counts;
 use crate::account::{self, Account};
 use crate::directory::{Directory, Kind};
 use crate::mailbox::{Message, Room, Trail, Visitor, walk};
+use crate::mailboxes::is_no_mailbox;
 use crate::narrator::Narrator;
 use crate::rules::{Part, Reason, Rules};
 use crate::stamp::Stamp;
@@ -73,7 +74,6 @@ impl<'a> Worker<'a> {
         self.trail.begin(name);
         let mailbox = match self.job.root.open(name) {
             Ok(mailbox) => mailbox,
-            // It has been removed, or is no directory but a link or a file.
             Err(error) if is_no_mailbox(&error) => return,
             Err(error) => {
                 self.counts.mailboxes += 1;
@@ -220,13 +220,6 @@ impl<'a> Worker<'a> {
         self.counts.errors += 1;
         self.job.narrator.trouble(what, &self.trail, error);
     }
-}
-
-/// Whether what was to be opened is gone, or is no directory.
-fn is_no_mailbox(error: &io::Error) -> bool {
-    const LOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(LOOP)
 }
 
 /// Removes messages by their age, and adds up the others of the INBOX.
