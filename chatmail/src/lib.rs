@@ -12,6 +12,7 @@
 //! - [`listen`] - listening sockets
 //! - [`log_limit`] - one log line for a flood of them
 //! - [`metrics`] - OpenMetrics over HTTP
+//! - [`pace`] - when reads of small files go to threads of their own
 //! - [`policy`] - what the daemons may know of an account
 //! - [`reply`] - SMTP replies as values
 //! - [`smtp`] - SMTP and LMTP as octets
@@ -30,7 +31,7 @@ pub mod lifecycle;
 pub mod listen;
 pub mod log_limit;
 pub mod metrics;
-mod pace;
+pub mod pace;
 pub mod policy;
 pub mod reply;
 pub mod smtp;

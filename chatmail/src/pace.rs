@@ -22,15 +22,21 @@ const SPELL: Duration = Duration::from_secs(1);
 
 /// Remembers how quick the last reads were.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     began: Instant,
     /// Milliseconds since `began` until which reads are expected to be slow.
     slow_until: AtomicU64,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Pace {
     /// Expects quick reads.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             began: Instant::now(),
             slow_until: AtomicU64::new(0),
@@ -38,12 +44,12 @@ impl Pace {
     }
 
     /// Whether a read may run on a thread that serves others as well.
-    pub(crate) fn is_quick(&self) -> bool {
+    pub fn is_quick(&self) -> bool {
         milliseconds(self.began.elapsed()) >= self.slow_until.load(Relaxed)
     }
 
     /// Does a piece of work and takes note of how long it took.
-    pub(crate) fn observe<T>(&self, work: impl FnOnce() -> T) -> T {
+    pub fn observe<T>(&self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
         if started.elapsed() >= SLOW && blocks_were_read() {

@@ -6,11 +6,12 @@
 //! |---|---|---|
 //! | `doveauth_socket` | Dovecot's auth workers | passdb (creates accounts), userdb, list of accounts |
 //! | `lastlogin_socket` | Dovecot's imap processes | the day of the last login |
+//! | `metadata_socket` | Dovecot's imap and lmtp processes | IMAP METADATA: device tokens, what the relay offers; new messages |
 //! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address; who is blocked |
 //! | `blocks_socket` | mxdeliv-bridge | shows the block list and changes it, for operators |
 //!
-//! The first two and the last are for the mail user and its group. The third can be used by every user who can
-//! reach it: the rights of its directory say who that is. Whoever may use the last decides whose mail is refused.
+//! `policy_socket` can be used by every user who can reach it: the rights of its directory say who that is. The
+//! others are for the mail user and its group. Whoever may use the last decides whose mail is refused.
 //!
 //! A further dict is a [`Handler`](chatmail::dict::Handler) and an entry in [`Daemon::bind`].
 
@@ -18,6 +19,7 @@ pub mod auth;
 pub mod blocks;
 pub mod key;
 pub mod last_login;
+pub mod metadata;
 pub mod metrics;
 pub mod policy;
 mod trouble;
@@ -41,6 +43,8 @@ use tokio::task::JoinSet;
 use crate::auth::{AuthDict, Owner};
 use crate::blocks::dict::BlocksDict;
 use crate::last_login::LastLoginDict;
+use crate::metadata::MetadataDict;
+use crate::metadata::file::TokenStore;
 use crate::metrics::Metrics;
 use crate::policy::PolicyDict;
 
@@ -111,6 +115,9 @@ impl Daemon {
         daemon.add("auth", &config.doveauth_socket, 0o660, auth)?;
         let last_login = LastLoginDict::new(Arc::clone(&accounts), metrics.clone());
         daemon.add("last-login", &config.lastlogin_socket, 0o660, last_login)?;
+        let tokens = Arc::new(TokenStore::new(accounts.store().clone()));
+        let metadata = MetadataDict::new(config, tokens, metrics.clone());
+        daemon.add("metadata", &config.metadata_socket, 0o660, metadata)?;
         let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics.clone());
         daemon.add("policy", &config.policy_socket, 0o666, policy)?;
         let blocks = BlocksDict::new(config, metrics);

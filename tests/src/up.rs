@@ -117,6 +117,10 @@ pub struct UpArgs {
     #[arg(long)]
     pub restart_servers: bool,
 
+    /// Do not tell the notification server of new messages
+    #[arg(long)]
+    pub without_push: bool,
+
     /// Run the release binaries as they are
     #[arg(long)]
     pub no_build: bool,
@@ -148,6 +152,7 @@ impl UpArgs {
             acceptance_only: self.acceptance_only,
             queue_lifetime: self.queue_lifetime,
             restart_servers: self.restart_servers,
+            without_push: self.without_push,
         }
     }
 }

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::value::{
-    AcceptUnsigned, AddressList, ByteSize, CertAndKey, Listen, Positive, Servers, Value, Words,
+    AcceptUnsigned, AddressList, ByteSize, CertAndKey, HostAndPort, HttpsUrl, Listen, Positive,
+    Servers, Value, Words,
 };
 use super::{ConfigError, Key, Source};
 use crate::address::Domain;
@@ -112,6 +113,9 @@ keys! {
     doveauth_socket: PathBuf = Some("/run/doveauth/doveauth.socket");
     /// Where doveauth takes Dovecot's last-login times (a dict socket).
     lastlogin_socket: PathBuf = Some("/run/chatmail-lastlogin/lastlogin.socket");
+    /// Where doveauth answers Dovecot's IMAP METADATA, and hears of each delivered message (a dict
+    /// socket).
+    metadata_socket: PathBuf = Some("/run/chatmail-metadata/metadata.socket");
     /// Where doveauth tells the other daemons about accounts (a dict socket).
     policy_socket: PathBuf = Some("/run/doveauth/policy.socket");
     /// Where doveauth lets mxdeliv-bridge look at the block list and change it (a dict socket).
@@ -205,8 +209,24 @@ keys! {
     tls_external_cert_and_key: Option<CertAndKey> = Some("");
     /// The iroh relay that clients are told of; empty: none, and they use their own default.
     iroh_relay: String = Some("https://{mail_domain}");
-    /// The unix socket of a classic relay's TURN credentials service.
+    /// The unix socket of a classic relay's TURN credentials service. Asked for calls' credentials when
+    /// there is such a socket and no `turn_secret_file`.
     turn_socket_path: PathBuf = Some("/run/chatmail-turn/turn.socket");
+    /// The file of the secret that doveauth shares with the TURN server (coturn's `static-auth-secret`), from
+    /// which it computes credentials for calls. Empty: it asks `turn_socket_path`.
+    turn_secret_file: Option<PathBuf> = Some("");
+    /// The host and port of the TURN server that clients are told of.
+    turn_server: HostAndPort = Some("{mail_domain}:3478");
+    /// A JSON file with the newest versions of the apps, for clients that ask the relay. Empty: they are
+    /// told nothing.
+    appversions_file: Option<PathBuf> = Some("");
+    /// The server that wakes apps up: each device token with a new message is posted to it. Empty: nobody
+    /// is woken up.
+    notification_url: Option<HttpsUrl> = Some("https://notifications.delta.chat/notify");
+    /// The certificate authorities that vouch for the server of `notification_url` (a PEM file).
+    notification_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
+    /// The file of the notifications that have not been sent yet (SQLite). It belongs to doveauth.
+    notification_queue_path: PathBuf = Some("/var/lib/chatmail/notifications.sqlite");
     /// The folder of the operator's own web pages.
     www_folder: String = Some("");
     /// The address that mtail listens on; empty: mtail is not run.

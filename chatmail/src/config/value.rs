@@ -258,6 +258,65 @@ impl Value for IpAddr {
     }
 }
 
+/// The host and port of a server, as clients are told them: `HOST:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAndPort {
+    /// A domain or an IPv4 address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for HostAndPort {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.host, self.port)
+    }
+}
+
+impl Value for HostAndPort {
+    const ALLOWED: &'static str = "HOST:PORT, a domain or IPv4 address with a port";
+
+    fn read(text: &str) -> Option<Self> {
+        let (host, port) = text.split_once(':')?;
+        // A relay that is known by its address may write that as in `name@[a.b.c.d]`.
+        let bare = |host: &'_ str| Some(host.strip_prefix('[')?.strip_suffix(']')?.to_owned());
+        let host = bare(host).unwrap_or_else(|| host.to_owned());
+        // What lies between colons must hold none: IPv6 addresses cannot be told to clients.
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        let port = read_digits(port).filter(|port| *port != 0)?;
+        (!host.is_empty() && host.bytes().all(is_host)).then_some(Self { host, port })
+    }
+}
+
+/// The address of something on a web server, `https://` and no other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpsUrl(String);
+
+impl HttpsUrl {
+    /// The address as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HttpsUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Value for HttpsUrl {
+    const ALLOWED: &'static str =
+        "an address such as https://notifications.example/notify, or empty";
+
+    fn read(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("https://")?;
+        let has_host = !rest.is_empty() && !rest.starts_with(['/', '?', '#', ':']);
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        (has_host && is_plain).then(|| Self(text.into()))
+    }
+}
+
 /// Whether mail from a peer may lack its domain's signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcceptUnsigned {
@@ -371,6 +430,35 @@ mod tests {
         let shown: Vec<_> = servers.0.iter().map(SocketAddr::to_string).collect();
         assert_eq!(shown, ["127.0.0.1:53", "[::1]:53", "[::1]:54"]);
         assert!(Servers::read("ns.example").is_none());
+    }
+
+    #[rstest]
+    #[case("turn.x.org:3478", true)]
+    #[case("192.0.2.1:3478", true)]
+    #[case("_chat.test:1", true)]
+    #[case("[::1]:3478", false)]
+    #[case("::1", false)]
+    #[case("turn.x.org", false)]
+    #[case("turn.x.org:", false)]
+    #[case("turn.x.org:0", false)]
+    #[case("turn.x.org:65536", false)]
+    #[case(":3478", false)]
+    #[case("a b:3478", false)]
+    fn hosts_with_ports(#[case] text: &str, #[case] allowed: bool) {
+        let read = HostAndPort::read(text).map(|server| server.to_string());
+        assert_eq!(read.as_deref(), allowed.then_some(text));
+    }
+
+    #[rstest]
+    #[case("https://notifications.delta.chat/notify", true)]
+    #[case("https://127.0.0.2:10444", true)]
+    #[case("http://notifications.delta.chat/notify", false)]
+    #[case("https://", false)]
+    #[case("https:///notify", false)]
+    #[case("https://x.org/a b", false)]
+    fn addresses_of_servers(#[case] text: &str, #[case] allowed: bool) {
+        let read = HttpsUrl::read(text);
+        assert_eq!(read.as_ref().map(HttpsUrl::as_str), allowed.then_some(text));
     }
 
     #[test]

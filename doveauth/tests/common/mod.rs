@@ -30,15 +30,19 @@ impl Relay {
         let path = |name: &str| dir.path().join(name).display().to_string();
         let text = format!(
             "[params]\nmail_domain = x.org\nmailboxes_dir = {}\ndoveauth_socket = {}\n\
-             lastlogin_socket = {}\npolicy_socket = {}\nblocks_socket = {}\nnocreate_file = {}\ndoveauth_metrics =\n\
+             lastlogin_socket = {}\nmetadata_socket = {}\npolicy_socket = {}\nblocks_socket = {}\nnocreate_file = {}\ndoveauth_metrics =\n\
              max_load_1m = 0\nmin_available_memory = 0\nmin_free_disk_space = 0\n\
-             username_min_length = 3\nmail_user = {}\ndatabase_path = {}\n{settings}\n",
+             username_min_length = 3\nturn_socket_path = {}\nnotification_queue_path = {}\n\
+             mail_user = {}\ndatabase_path = {}\n{settings}\n",
             path("mail"),
             path("auth"),
             path("last-login"),
+            path("metadata"),
             path("policy"),
             path("blocks"),
             path("nocreate"),
+            path("turn"),
+            path("tables/notifications.sqlite"),
             nix::unistd::User::from_uid(nix::unistd::geteuid())
                 .unwrap()
                 .unwrap()

@@ -17,14 +17,16 @@ fn start_doveauth(bridge: &Bridge) -> oneshot::Sender<()> {
     let at = |name: &str| bridge.path(name).display().to_string();
     let text = format!(
         "[params]\nmail_domain = chat.example\nmailboxes_dir = {}\ndoveauth_socket = {}\n\
-         lastlogin_socket = {}\npolicy_socket = {}\nblocks_socket = {}\ndatabase_path = {}\n\
-         mail_user = {}\ndoveauth_metrics =\n",
+         lastlogin_socket = {}\nmetadata_socket = {}\npolicy_socket = {}\nblocks_socket = {}\n\
+         database_path = {}\nnotification_queue_path = {}\nmail_user = {}\ndoveauth_metrics =\n",
         at("mail"),
         at("auth.sock"),
         at("lastlogin.sock"),
+        at("metadata.sock"),
         at("policy.sock"),
         at("blocks.sock"),
         at("chatmail.sqlite"),
+        at("notifications.sqlite"),
         User::from_uid(geteuid()).unwrap().unwrap().name,
     );
     let (config, _) = Config::parse(&text, Path::new("doveauth.ini")).unwrap();

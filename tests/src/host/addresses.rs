@@ -28,6 +28,8 @@ pub enum Port {
     Return = 10029,
     /// HTTPS; 443 on a public relay.
     Https = 10443,
+    /// Where a server of push notifications is played; elsewhere on a public relay.
+    Notifications = 10444,
     /// Submission over TLS; 465 on a public relay.
     Smtps = 10465,
     /// Submission with STARTTLS; 587 on a public relay.
@@ -44,12 +46,13 @@ pub enum Port {
 
 impl Port {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Mx,
         Self::Imap,
         Self::Fallback,
         Self::Return,
         Self::Https,
+        Self::Notifications,
         Self::Smtps,
         Self::Submission,
         Self::Imaps,

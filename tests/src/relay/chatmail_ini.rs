@@ -24,6 +24,7 @@ pub(super) fn compose(
     wanted: &[Setting],
 ) -> anyhow::Result<(String, Config)> {
     let mut settings = testbed_settings(layout, address, mail_domain, dns);
+    settings.extend(push_settings(layout, address, authorities));
     settings.extend(bridge_settings(layout, address, authorities));
     for wanted in wanted {
         match settings
@@ -87,6 +88,8 @@ fn testbed_settings(
             "lastlogin_socket",
             run.join("lastlogin.sock").display().to_string(),
         ),
+        setting("metadata_socket", path(&run.join("metadata.sock"))),
+        setting("turn_socket_path", path(&run.join("turn.sock"))),
         setting(
             "policy_socket",
             run.join("policy.sock").display().to_string(),
@@ -103,6 +106,16 @@ fn testbed_settings(
             "doveauth_metrics",
             address.socket(Port::DoveauthMetrics).to_string(),
         ),
+    ]
+}
+
+fn push_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) -> Vec<Setting> {
+    let server = address.socket(Port::Notifications);
+    vec![
+        // Where nobody listens unless a test plays the server.
+        setting("notification_url", format!("https://{server}/notify")),
+        setting("notification_authorities", path(authorities)),
+        setting("notification_queue_path", path(&layout.notifications())),
     ]
 }
 

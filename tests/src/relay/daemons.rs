@@ -148,6 +148,7 @@ fn sockets(relay: &Relay, daemon: &str, user: &str) -> anyhow::Result<Vec<Arc<Ow
         "doveauth" => vec![
             (&config.doveauth_socket, 0o660, owner),
             (&config.lastlogin_socket, 0o660, owner),
+            (&config.metadata_socket, 0o660, owner),
             (&config.policy_socket, 0o666, owner),
             (&config.blocks_socket, 0o660, for_bridge),
         ],

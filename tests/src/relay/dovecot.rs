@@ -15,7 +15,11 @@ use crate::template::render;
 const DOVECOT_CONF: &str = include_str!("../../config/dovecot/dovecot.conf");
 const ACCOUNTS_DOVEAUTH: &str = include_str!("../../config/dovecot/accounts-doveauth.conf");
 const ACCOUNTS_PLAIN: &str = include_str!("../../config/dovecot/accounts-plain.conf");
+const PUSH_SCRIPT: &str = include_str!("../../config/dovecot/push_notification.lua");
 const AUTH_CONF: &str = include_str!("../../config/dovecot/auth.conf");
+
+/// What runs the push script. It comes with Debian's dovecot-core.
+const PUSH_PLUGINS: &str = "mail_lua notify push_notification push_notification_lua";
 
 /// How much larger than what Postfix accepts a stored message may be: Postfix counts what the client
 /// sends, Dovecot what it stores, with Return-Path and Delivered-To. Postfix is to be the one that
@@ -68,20 +72,31 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
             "lastlogin_socket",
             config.lastlogin_socket.display().to_string(),
         ),
+        (
+            "metadata_socket",
+            config.metadata_socket.display().to_string(),
+        ),
+        ("push_script", layout.push_script().display().to_string()),
         ("trim_to", trim_to(config.max_mailbox_size).to_string()),
         ("chatmail_ini", layout.chatmail_ini().display().to_string()),
     ];
-    let (accounts, imap_plugins) = match relay.options.variant {
-        Variant::Full => {
-            let expiry_cron = binaries::release("expiry-cron")?;
-            values.push(("expiry_cron", expiry_cron.display().to_string()));
-            (ACCOUNTS_DOVEAUTH, "last_login")
-        }
-        Variant::Plain | Variant::NullMilter | Variant::OpenDkim => (ACCOUNTS_PLAIN, ""),
+    let is_full = relay.options.variant == Variant::Full;
+    if is_full {
+        let expiry_cron = binaries::release("expiry-cron")?;
+        values.push(("expiry_cron", expiry_cron.display().to_string()));
+    }
+    let (accounts, imap_plugins, imap_metadata) = match is_full {
+        true => (ACCOUNTS_DOVEAUTH, "last_login", "yes"),
+        false => (ACCOUNTS_PLAIN, "", "no"),
     };
+    let has_push = is_full && !relay.options.without_push;
+    let lmtp_plugins = if has_push { PUSH_PLUGINS } else { "" };
     let accounts = render(accounts, &values)?;
     values.push(("accounts", accounts));
     values.push(("imap_plugins", imap_plugins.to_owned()));
+    values.push(("imap_metadata", imap_metadata.to_owned()));
+    values.push(("lmtp_plugins", lmtp_plugins.to_owned()));
+    fs::write(layout.push_script(), PUSH_SCRIPT)?;
     fs::write(layout.dovecot_conf(), render(DOVECOT_CONF, &values)?)?;
     fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
     Ok(())

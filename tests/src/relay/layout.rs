@@ -70,6 +70,11 @@ impl Layout {
         self.etc().join("auth.conf")
     }
 
+    /// What tells doveauth of new messages.
+    pub fn push_script(&self) -> PathBuf {
+        self.etc().join("push_notification.lua")
+    }
+
     /// Dovecot's sockets.
     pub fn dovecot_base(&self) -> PathBuf {
         self.root.join("dovecot")
@@ -138,6 +143,11 @@ impl Layout {
     /// The relay's small tables.
     pub fn database(&self) -> PathBuf {
         self.root.join("tables/chatmail.sqlite")
+    }
+
+    /// The notifications that wait to be sent.
+    pub fn notifications(&self) -> PathBuf {
+        self.root.join("tables/notifications.sqlite")
     }
 
     /// The log file of `postfix`, `dovecot` or a daemon.

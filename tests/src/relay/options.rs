@@ -143,6 +143,8 @@ pub struct RelayOptions {
     /// Whether Postfix and Dovecot are started again when they die, as our daemons are. Else their death
     /// is the relay's: nobody expects it.
     pub restart_servers: bool,
+    /// Whether Dovecot tells nobody of new messages: no device is woken up.
+    pub without_push: bool,
 }
 
 impl RelayOptions {
@@ -226,7 +228,8 @@ impl RelayOptions {
         };
         let acceptance_only = self.acceptance_only.then_some("--acceptance-only");
         let restart_servers = self.restart_servers.then_some("--restart-servers");
-        let flags = [variant, acceptance_only, restart_servers];
+        let without_push = self.without_push.then_some("--without-push");
+        let flags = [variant, acceptance_only, restart_servers, without_push];
         arguments.extend(flags.into_iter().flatten().map(Into::into));
         arguments
     }

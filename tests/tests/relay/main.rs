@@ -24,6 +24,7 @@ mod incoming;
 mod kills;
 mod line_endings;
 mod message_size;
+mod metadata;
 mod mxdeliv;
 mod mxdeliv_fallback;
 mod mxdeliv_faults;
