@@ -22,6 +22,7 @@ pub mod last_login;
 pub mod metadata;
 pub mod metrics;
 pub mod policy;
+pub mod push;
 mod trouble;
 
 use std::future::Future;
@@ -47,6 +48,7 @@ use crate::metadata::MetadataDict;
 use crate::metadata::file::TokenStore;
 use crate::metrics::Metrics;
 use crate::policy::PolicyDict;
+use crate::push::Push;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// Threads cannot be had.
+    #[error("cannot start threads: {0}")]
+    Threads(io::Error),
     /// The port for metrics cannot be had.
     #[error("cannot serve metrics: {0}")]
     Metrics(io::Error),
@@ -80,8 +85,8 @@ pub enum Drained {
 pub struct Daemon {
     stop: watch::Sender<bool>,
     blocks: Arc<LiveBlockList>,
-    /// Each serves a dict until it is told to stop.
-    dicts: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Each serves a dict, or sends notifications, until it is told to stop.
+    services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// Serves metrics until it is dropped.
     metrics: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
@@ -104,7 +109,7 @@ impl Daemon {
         let mut daemon = Self {
             stop: watch::Sender::new(false),
             blocks: Arc::new(block_list(config, metrics.clone())),
-            dicts: Vec::new(),
+            services: Vec::new(),
             metrics: None,
         };
         let auth = AuthDict::new(
@@ -116,7 +121,13 @@ impl Daemon {
         let last_login = LastLoginDict::new(Arc::clone(&accounts), metrics.clone());
         daemon.add("last-login", &config.lastlogin_socket, 0o660, last_login)?;
         let tokens = Arc::new(TokenStore::new(accounts.store().clone()));
-        let metadata = MetadataDict::new(config, tokens, metrics.clone());
+        let push = Push::start(config, Arc::clone(&tokens), metrics.clone());
+        let push = push.map_err(StartError::Threads)?.map(|(push, sender)| {
+            let stop = daemon.stop.subscribe();
+            daemon.services.push(Box::pin(sender.run(stop)));
+            push
+        });
+        let metadata = MetadataDict::new(config, tokens, push, metrics.clone());
         daemon.add("metadata", &config.metadata_socket, 0o660, metadata)?;
         let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics.clone());
         daemon.add("policy", &config.policy_socket, 0o666, policy)?;
@@ -143,7 +154,7 @@ impl Daemon {
                 source,
             })?;
         tracing::info!("listening on unix:{} ({name})", path.display());
-        self.dicts.push(Box::pin(serve(
+        self.services.push(Box::pin(serve(
             name,
             listener,
             Arc::new(handler),
@@ -154,7 +165,7 @@ impl Daemon {
 
     /// Serves until `stop` is ready; then answers what was asked, within `deadline`.
     pub async fn run(self, stop: impl Future<Output = ()>, deadline: Duration) -> Drained {
-        let mut dicts: JoinSet<()> = self.dicts.into_iter().collect();
+        let mut services: JoinSet<()> = self.services.into_iter().collect();
         let mut metrics = JoinSet::new();
         if let Some(server) = self.metrics {
             metrics.spawn(server);
@@ -163,7 +174,7 @@ impl Daemon {
         tokio::spawn(async move { drop(self.blocks.current().await) });
         stop.await;
         self.stop.send_replace(true);
-        let all_closed = async { while dicts.join_next().await.is_some() {} };
+        let all_closed = async { while services.join_next().await.is_some() {} };
         match tokio::time::timeout(deadline, all_closed).await {
             Ok(()) => Drained::All,
             Err(_) => Drained::Some,

@@ -17,6 +17,9 @@ pub struct Metrics {
     blocked: Counter,
     block_list_readings: Family<ReadingLabels, Counter>,
     block_list_entries: Family<EntryLabels, Gauge>,
+    pushes: Family<PushLabels, Counter>,
+    pending_pushes: Gauge,
+    removed_tokens: Counter,
 }
 
 /// Which dict was asked, and what came of it.
@@ -39,6 +42,24 @@ struct ReadingLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct EntryLabels {
     kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PushLabels {
+    outcome: &'static str,
+}
+
+/// What came of a notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// The server has it.
+    Sent,
+    /// The server says that the token is of no use any more.
+    Gone,
+    /// It has not been sent this time.
+    Failed,
+    /// It is not tried any more.
+    Dropped,
 }
 
 /// What came of a request.
@@ -89,6 +110,21 @@ impl Metrics {
             "block_list_entries",
             "Entries of the block list when it was last read, by kind",
             self.block_list_entries.clone(),
+        );
+        registry.register(
+            "pushes",
+            "Notifications by outcome: sent, gone (the token is of no use), failed (each time it is tried), dropped",
+            self.pushes.clone(),
+        );
+        registry.register(
+            "pending_pushes",
+            "Notifications that are to be sent, now or later",
+            self.pending_pushes.clone(),
+        );
+        registry.register(
+            "removed_tokens",
+            "Device tokens removed since the notification server does not know them any more",
+            self.removed_tokens.clone(),
         );
         registry
     }
@@ -142,6 +178,29 @@ impl Metrics {
         }
     }
 
+    /// Counts what came of notifications.
+    pub fn count_pushes(&self, outcome: PushOutcome, count: u64) {
+        let outcome = match outcome {
+            PushOutcome::Sent => "sent",
+            PushOutcome::Gone => "gone",
+            PushOutcome::Failed => "failed",
+            PushOutcome::Dropped => "dropped",
+        };
+        let labels = PushLabels { outcome };
+        self.pushes.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Takes note of how many notifications are to be sent.
+    pub fn set_pending_pushes(&self, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.pending_pushes.set(count);
+    }
+
+    /// Counts a device token that is of no use any more.
+    pub fn count_removed_token(&self) {
+        self.removed_tokens.inc();
+    }
+
     /// Counts a new account.
     pub fn count_created(&self) {
         self.created.inc();
@@ -165,6 +224,12 @@ mod tests {
         let list = ["x.org", "y.org", "192.0.2.1"].map(|entry| entry.parse().unwrap());
         metrics.count_block_list(Ok(&list.into_iter().collect()));
         metrics.count_block_list(Err(&BlocksError::Worker));
+        metrics.count_pushes(PushOutcome::Sent, 1);
+        metrics.count_pushes(PushOutcome::Gone, 1);
+        metrics.count_pushes(PushOutcome::Failed, 2);
+        metrics.count_pushes(PushOutcome::Dropped, 0);
+        metrics.set_pending_pushes(7);
+        metrics.count_removed_token();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -179,6 +244,12 @@ mod tests {
             "doveauth_block_list_entries{kind=\"address\"} 0\n",
             "doveauth_block_list_entries{kind=\"domain\"} 2\n",
             "doveauth_block_list_entries{kind=\"network\"} 1\n",
+            "doveauth_pushes_total{outcome=\"sent\"} 1\n",
+            "doveauth_pushes_total{outcome=\"gone\"} 1\n",
+            "doveauth_pushes_total{outcome=\"failed\"} 2\n",
+            "doveauth_pushes_total{outcome=\"dropped\"} 0\n",
+            "doveauth_pending_pushes 7\n",
+            "doveauth_removed_tokens_total 1\n",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

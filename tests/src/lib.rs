@@ -14,6 +14,7 @@
 //! - [`host`]: what is needed from the machine
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`measured_run`]: time and memory of a program
+//! - [`notifications`]: the server of push notifications, played
 //! - [`null_milter`]: the least that a milter costs
 //! - [`peers`]: other implementations, played
 //! - [`relay`]: a private Postfix, Dovecot and our daemons
@@ -37,6 +38,7 @@ pub mod foreign;
 pub mod host;
 pub mod mail;
 pub mod measured_run;
+pub mod notifications;
 pub mod null_milter;
 pub mod peers;
 pub mod relay;

@@ -25,6 +25,7 @@ use chatmail::{Address, Config};
 use tokio::io::AsyncReadExt as _;
 
 use crate::metrics::{Metrics, Outcome};
+use crate::push::Push;
 use crate::trouble::Trouble;
 use file::{TokenChange, TokenStore};
 use key::MetadataKey;
@@ -45,6 +46,7 @@ const APP_VERSIONS_MAX: u64 = 32 * 1024;
 #[derive(Debug)]
 pub struct MetadataDict {
     tokens: Arc<TokenStore>,
+    push: Option<Push>,
     iroh_relay: String,
     turn: Turn,
     max_recipients: u32,
@@ -61,12 +63,19 @@ struct Wanted {
 }
 
 impl MetadataDict {
-    /// The dict that a configuration describes, over these tokens.
-    pub fn new(config: &Config, tokens: Arc<TokenStore>, metrics: Metrics) -> Self {
+    /// The dict that a configuration describes, over these tokens. Without `push` nobody is told of new
+    /// messages.
+    pub fn new(
+        config: &Config,
+        tokens: Arc<TokenStore>,
+        push: Option<Push>,
+        metrics: Metrics,
+    ) -> Self {
         // Whoever addresses more at once runs into the sending rate.
         let rate = config.max_user_recipients_per_minute.get();
         Self {
             tokens,
+            push,
             iroh_relay: config.iroh_relay.clone(),
             turn: Turn::from_config(config),
             max_recipients: rate.min(POSTFIX_RECIPIENTS),
@@ -121,7 +130,20 @@ impl MetadataDict {
             let changed = self.tokens.change(&address, wanted.tokens).await;
             changed.map_err(|error| self.trouble.failure(&error))?;
         }
-        Ok(())
+        match &self.push {
+            Some(push) if wanted.new_message => self.tell(push, &address).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn tell(&self, push: &Push, address: &Address) -> Result<(), Failure> {
+        let tokens = self.tokens.tokens(address).await;
+        let tokens = tokens.map_err(|error| self.trouble.failure(&error))?;
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let told = push.new_message(address, tokens).await;
+        told.map_err(|error| self.trouble.failure(&error))
     }
 }
 

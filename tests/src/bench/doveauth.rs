@@ -1,6 +1,6 @@
 //! doveauth on tmpfs, where a file that is on disk costs nothing: lookups, creations, memory.
 
-mod load;
+pub(super) mod load;
 
 use std::fs;
 use std::os::unix::fs::chown;

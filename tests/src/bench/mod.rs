@@ -18,6 +18,7 @@ mod milter_memory;
 mod pair;
 mod process_memory;
 mod process_time;
+mod push;
 mod report;
 mod senders;
 mod signing;
@@ -81,6 +82,11 @@ pub const BENCHES: &[Bench] = &[
         name: "doveauth",
         summary: "lookups and creations of accounts on tmpfs, and memory",
         run: doveauth::run,
+    },
+    Bench {
+        name: "push",
+        summary: "push notifications queued and sent, what they cost a delivery, memory (a minute)",
+        run: push::run,
     },
     Bench {
         name: "delivery",

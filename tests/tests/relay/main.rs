@@ -33,6 +33,7 @@ mod mxdeliv_http2;
 mod mxdeliv_peers;
 mod mxdeliv_reports;
 mod operator;
+mod push;
 mod rate_limits;
 mod recipients;
 mod registration;

@@ -14,11 +14,15 @@ use testbed::{RelayOptions, TestRelay};
 
 use crate::fixture::{Person, eventually, shared_relay};
 
-const TOKEN: &str = "/private/devicetoken";
+pub(crate) const TOKEN: &str = "/private/devicetoken";
 const SERVER: &str = "/shared/vendor/deltachat/";
 
 /// The value of an entry of a mailbox; `None` when there is none.
-async fn get(imap: &mut ImapClient, mailbox: &str, entry: &str) -> anyhow::Result<Option<String>> {
+pub(crate) async fn get(
+    imap: &mut ImapClient,
+    mailbox: &str,
+    entry: &str,
+) -> anyhow::Result<Option<String>> {
     let command = format!("GETMETADATA {mailbox} ({entry})");
     let answer = imap.command(&command).await?;
     for response in &answer.untagged {

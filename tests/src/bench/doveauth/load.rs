@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const HELLO: &[u8] = b"H3\t2\t0\t\tauth\n";
 
 /// A connection to a dict.
-pub(super) struct Connection {
+pub(in crate::bench) struct Connection {
     stream: UnixStream,
     answers: BufReader<UnixStream>,
 }
@@ -23,7 +23,7 @@ impl Connection {
     ///
     /// # Errors
     /// Nobody listens.
-    pub(super) fn open(socket: &Path) -> anyhow::Result<Self> {
+    pub(in crate::bench) fn open(socket: &Path) -> anyhow::Result<Self> {
         let mut stream = UnixStream::connect(socket)
             .with_context(|| format!("connecting to {}", socket.display()))?;
         stream.write_all(HELLO)?;
@@ -31,14 +31,23 @@ impl Connection {
         Ok(Self { stream, answers })
     }
 
+    /// Sends a request and gives the line that it is answered with.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub(in crate::bench) fn exchange(&mut self, request: &str) -> anyhow::Result<String> {
+        self.stream.write_all(request.as_bytes())?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer)
+    }
+
     /// Asks for a login with a line, which may create the account, and gives the answer's line.
     ///
     /// # Errors
     /// The answer is anything but an account with a password.
     pub(super) fn ask(&mut self, request: &str) -> anyhow::Result<String> {
-        self.stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
+        let answer = self.exchange(request)?;
         let found = answer.starts_with("O{") && answer.contains("{SHA512-CRYPT}");
         ensure!(
             found && answer.ends_with('\n'),
