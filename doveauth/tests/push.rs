@@ -247,7 +247,7 @@ async fn a_server_that_is_silent_holds_up_no_delivery_and_no_stop() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_somebody_else_gets_no_token() {
+async fn a_certificate_of_somebody_else_gets_no_token_and_the_log_never() {
     let (place, other) = (Place::new().await, Place::new().await);
     fs::copy(
         other.folder.path().join("authority.pem"),
@@ -264,6 +264,14 @@ async fn a_certificate_of_somebody_else_gets_no_token() {
     })
     .await;
     assert_eq!(server.count(), 0);
+    // One that is sent is not logged either, nor by the libraries that send it.
+    let place = Place::new().await;
+    let server = place.open_well().await;
+    let relay = Relay::start(&place.settings());
+    set(&relay, "xyzzy", &["plugh-token"]).await;
+    assert_eq!(deliver(&relay, "xyzzy").await, "O1\n");
+    eventually("a post", || server.count() == 1).await;
+    settled(&relay).await;
     let log = common::log::kept();
     assert!(!log.contains("plugh") && !log.contains("xyzzy"), "{log}");
 }
