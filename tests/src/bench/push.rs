@@ -5,6 +5,7 @@
 
 mod lmtp;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -166,6 +167,10 @@ fn all_at_once(
     let queued = begun.elapsed();
     wait_for(server, TOKENS)?;
     let sent = begun.elapsed();
+    // As many posts as tokens could also be one twice, and another one never.
+    let posted: BTreeSet<_> = server.tokens().into_iter().collect();
+    let expected: BTreeSet<_> = (0..TOKENS).map(token).collect();
+    ensure!(posted == expected, "other tokens were posted");
     for (name, time) in [("push/queued", queued), ("push/queued-and-sent", sent)] {
         report.figure(Figure::new(
             name,
