@@ -14,6 +14,7 @@
 //! - [`metrics`] - OpenMetrics over HTTP
 //! - [`pace`] - when reads of small files go to threads of their own
 //! - [`policy`] - what the daemons may know of an account
+//! - [`qr_code`] - QR codes for a terminal
 //! - [`reply`] - SMTP replies as values
 //! - [`smtp`] - SMTP and LMTP as octets
 //! - [`telemetry`] - log lines
@@ -33,6 +34,7 @@ pub mod log_limit;
 pub mod metrics;
 pub mod pace;
 pub mod policy;
+pub mod qr_code;
 pub mod reply;
 pub mod smtp;
 pub mod telemetry;

@@ -1,13 +1,9 @@
-//! How a Delta Chat app gets an account on a relay of the testbed: a `dclogin:` URL, also as a QR
-//! code.
+//! How a Delta Chat app gets an account on a relay of the testbed: a `dclogin:` URL.
 //!
 //! The scheme carries everything an app would otherwise look up in DNS or guess:
 //! `ih`, `ip`, `is` are IMAP's host, port and security, `sh`, `sp`, `ss` the same for SMTP, `p` the
 //! password, `ic` how certificates are checked (3: not at all, for they are self-signed), `v` the
 //! version of the scheme.
-
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
 
 use crate::target::Target;
 
@@ -21,31 +17,6 @@ pub fn url(target: &Target, address: &str, password: &str) -> String {
         target.smtps.host,
         target.smtps.port,
     )
-}
-
-/// The QR code of a text, two modules to a character; dark on light whatever the terminal's colours
-/// when `colours` may be set.
-///
-/// # Errors
-/// The text is too long for a QR code.
-pub fn qr_code(text: &str, colours: bool) -> anyhow::Result<String> {
-    const BLACK_ON_WHITE: &str = "\x1b[38;5;16;48;5;231m";
-    const RESET: &str = "\x1b[0m";
-
-    let code = QrCode::with_error_correction_level(text, qrcode::EcLevel::L)?;
-    let blocks = code
-        .render::<Dense1x2>()
-        .dark_color(Dense1x2::Dark)
-        .light_color(Dense1x2::Light)
-        .quiet_zone(true)
-        .build();
-    if !colours {
-        return Ok(blocks);
-    }
-    let lines = blocks
-        .lines()
-        .map(|line| format!("{BLACK_ON_WHITE}{line}{RESET}\n"));
-    Ok(lines.collect())
 }
 
 /// RFC 3986, section 2.1: everything but unreserved characters.
@@ -69,13 +40,5 @@ mod tests {
     fn passwords_are_escaped() {
         assert_eq!(percent_encode("aZ0-._~"), "aZ0-._~");
         assert_eq!(percent_encode("a&b=ü %"), "a%26b%3D%C3%BC%20%25");
-    }
-
-    #[test]
-    fn a_qr_code_is_square() {
-        let code = qr_code("dclogin:someone@chat.test?p=x&v=1", false).unwrap();
-        let width = code.lines().next().unwrap().chars().count();
-        // Two rows of modules to a line.
-        assert_eq!(code.lines().count(), width.div_ceil(2));
     }
 }

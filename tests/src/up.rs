@@ -316,7 +316,7 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
     );
     println!(
         "{url}\n{}",
-        app_login::qr_code(&url, std::io::stdout().is_terminal())?
+        chatmail::qr_code::qr_code(&url, std::io::stdout().is_terminal())?
     );
     Ok(())
 }
