@@ -114,6 +114,21 @@ impl Domain {
             DomainKind::Literal(address, _) => Some(*address),
         }
     }
+
+    /// Whether no public authority vouches for it, so that its relay has a certificate of its own: an address,
+    /// or a name that begins with `_`.
+    pub fn is_uncertified(&self) -> bool {
+        self.ip().is_some() || self.as_str().starts_with('_')
+    }
+
+    /// How it stands in a URL (RFC 3986 section 3.2.2): IPv6 addresses in brackets, IPv4 addresses without.
+    pub fn url_host(&self) -> String {
+        match self.ip() {
+            Some(IpAddr::V6(address)) => format!("[{address}]"),
+            Some(IpAddr::V4(address)) => address.to_string(),
+            None => self.as_str().to_owned(),
+        }
+    }
 }
 
 impl FromStr for Domain {

@@ -62,11 +62,7 @@ impl Endpoint {
 /// `HOST` or `HOST:PORT`, as in a URL.
 impl fmt::Display for Endpoint {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.ip() {
-            Some(IpAddr::V6(address)) => write!(out, "[{address}]")?,
-            Some(IpAddr::V4(address)) => address.fmt(out)?,
-            None => self.host.fmt(out)?,
-        }
+        out.write_str(&self.host.url_host())?;
         match self.port {
             HTTPS_PORT => Ok(()),
             port => write!(out, ":{port}"),

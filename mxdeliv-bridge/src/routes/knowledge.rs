@@ -441,7 +441,7 @@ pub(super) struct Learnt {
 /// Whether a domain's endpoints may show any certificate: nobody can have one for an address, or for
 /// a name that begins with `_`.
 pub(super) fn takes_any_certificate(domain: &Domain) -> bool {
-    domain.ip().is_some() || domain.as_str().starts_with('_')
+    domain.is_uncertified()
 }
 
 /// Forgets a tenth, so that this is rare.
