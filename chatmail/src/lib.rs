@@ -8,6 +8,7 @@
 //! - [`database`] - the file of the small tables
 //! - [`dict`] - Dovecot's dict protocol
 //! - [`dns`] - who takes a domain's mail, and where hosts are
+//! - [`invites`] - who may make an account on a relay that is not open
 //! - [`lifecycle`] - readiness, signals, exit statuses
 //! - [`listen`] - listening sockets
 //! - [`log_limit`] - one log line for a flood of them
@@ -15,6 +16,7 @@
 //! - [`pace`] - when reads of small files go to threads of their own
 //! - [`policy`] - what the daemons may know of an account
 //! - [`qr_code`] - QR codes for a terminal
+//! - [`random`] - random texts that people may have to type
 //! - [`reply`] - SMTP replies as values
 //! - [`smtp`] - SMTP and LMTP as octets
 //! - [`telemetry`] - log lines
@@ -28,6 +30,7 @@ pub mod config;
 pub mod database;
 pub mod dict;
 pub mod dns;
+pub mod invites;
 pub mod lifecycle;
 pub mod listen;
 pub mod log_limit;
@@ -35,6 +38,7 @@ pub mod metrics;
 pub mod pace;
 pub mod policy;
 pub mod qr_code;
+pub mod random;
 pub mod reply;
 pub mod smtp;
 pub mod telemetry;

@@ -34,7 +34,11 @@ pub struct Schema {
 /// The file of the relay's small tables (`database_path`).
 pub const SCHEMA: Schema = Schema {
     application_id: 0x6368_6d6c, // "chml"
-    migrations: &[include_str!("1.sql"), include_str!("2.sql")],
+    migrations: &[
+        include_str!("1.sql"),
+        include_str!("2.sql"),
+        include_str!("3.sql"),
+    ],
     key: "database_path",
 };
 
