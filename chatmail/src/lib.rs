@@ -17,6 +17,7 @@
 //! - [`policy`] - what the daemons may know of an account
 //! - [`qr_code`] - QR codes for a terminal
 //! - [`random`] - random texts that people may have to type
+//! - [`registration`] - whether accounts can be made
 //! - [`reply`] - SMTP replies as values
 //! - [`smtp`] - SMTP and LMTP as octets
 //! - [`telemetry`] - log lines
@@ -39,6 +40,7 @@ pub mod pace;
 pub mod policy;
 pub mod qr_code;
 pub mod random;
+pub mod registration;
 pub mod reply;
 pub mod smtp;
 pub mod telemetry;

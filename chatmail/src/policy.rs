@@ -29,8 +29,8 @@ pub struct Policy {
     pub exists: bool,
     /// It takes cleartext mail from outside.
     pub cleartext: bool,
-    /// The operator has put it on the [block list](crate::blocks): it gets no mail. That it cannot
-    /// send or log in is not said.
+    /// It gets no mail: the operator has put it on the [block list](crate::blocks), or has
+    /// [blocked](crate::accounts::Account::Blocked) it, so that it cannot log in either.
     pub blocked: bool,
     /// Its mailbox is full.
     pub over_quota: bool,
@@ -82,7 +82,7 @@ pub enum PolicyError {
     #[error("doveauth's answer is not a policy: {0}")]
     Answer(#[from] serde_json::Error),
     /// doveauth knows no such question; it may be an older version.
-    #[error("doveauth does not know what is blocked")]
+    #[error("doveauth does not know such a question")]
     Unknown,
 }
 
@@ -101,11 +101,7 @@ impl PolicyClient {
     /// # Errors
     /// See [`PolicyError`].
     pub async fn lookup(&self, address: &Address) -> Result<Policy, PolicyError> {
-        match self
-            .0
-            .lookup(format!("{KEY_PREFIX}{address}").as_bytes(), b"")
-            .await?
-        {
+        match self.ask(&format!("{KEY_PREFIX}{address}")).await? {
             Some(json) => Ok(serde_json::from_slice(&json)?),
             None => Ok(Policy::default()),
         }
@@ -125,9 +121,13 @@ impl PolicyClient {
         let client = text(client.map(|client| client.to_string()));
         let sender = text(sender.map(Address::to_string));
         let key = format!("{BLOCKED_PREFIX}{client}/{sender}");
-        let answer = self.0.lookup(key.as_bytes(), b"").await?;
+        let answer = self.ask(&key).await?;
         let answer: Blocked = serde_json::from_slice(&answer.ok_or(PolicyError::Unknown)?)?;
         Ok(answer.blocked)
+    }
+
+    pub(crate) async fn ask(&self, key: &str) -> Result<Option<Vec<u8>>, ClientError> {
+        self.0.lookup(key.as_bytes(), b"").await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The dict of Dovecot's auth process: passdb (which creates accounts), userdb, and the list of
 //! all accounts.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use chatmail::Address;
@@ -61,12 +62,13 @@ impl AuthDict {
         &self,
         address: Option<Address>,
         password: &[u8],
+        client: Option<IpAddr>,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let Some(address) = address else {
             self.refused(Refusal::NotAnAddress);
             return Ok(None);
         };
-        let outcome = self.accounts.login(&address, password).await;
+        let outcome = self.accounts.login(&address, password, client).await;
         match outcome.map_err(|error| self.trouble.failure(&error))? {
             LoginOutcome::Existing(hash) => self.fields(&address, Some(&hash)),
             LoginOutcome::Created(hash) => {
@@ -88,7 +90,8 @@ impl AuthDict {
         };
         let account = self.accounts.account(&address).await;
         match account.map_err(|error| self.trouble.failure(&error))? {
-            Account::Missing => Ok(None),
+            // Dovecot's LMTP server refuses what it finds no user for.
+            Account::Missing | Account::Blocked => Ok(None),
             Account::Locked => self.fields(&address, None),
             Account::Present(hash) => self.fields(&address, Some(&hash)),
         }
@@ -126,9 +129,11 @@ impl AuthDict {
 impl Handler for AuthDict {
     async fn lookup(&self, key: &[u8], _user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let (dict, result) = match AuthKey::parse(key) {
-            Some(AuthKey::Passdb { password, address }) => {
-                ("passdb", self.passdb(address, &password).await)
-            }
+            Some(AuthKey::Passdb {
+                password,
+                address,
+                client,
+            }) => ("passdb", self.passdb(address, &password, client).await),
             Some(AuthKey::Userdb(address)) => ("userdb", self.userdb(address).await),
             None => ("auth", Ok(None)),
         };

@@ -1,7 +1,10 @@
 //! What Dovecot's auth process puts into the keys of its lookups.
 //!
-//! `passdb_key = passdb/%Ew"%Eu`: password and user name, where `%E` puts a backslash before `"`,
-//! `'` and `\`, so that a bare `"` separates them. The password is in clear.
+//! `password_key = passdb/%Ew"%Eu"%r`: password, user name and the client's IP address, where `%E` puts a
+//! backslash before `"`, `'` and `\`, so that a bare `"` separates them. The password is in clear. Without the
+//! address, as classic relays have it, it is the same lookup of a client that nobody knows.
+
+use std::net::IpAddr;
 
 use chatmail::Address;
 
@@ -14,6 +17,8 @@ pub enum AuthKey {
         password: Vec<u8>,
         /// Who logs in.
         address: Option<Address>,
+        /// From where, if Dovecot says so.
+        client: Option<IpAddr>,
     },
     /// Where the mailbox of an address is.
     Userdb(Option<Address>),
@@ -24,13 +29,15 @@ impl AuthKey {
     pub fn parse(key: &[u8]) -> Option<Self> {
         if let Some(rest) = key.strip_prefix(b"shared/passdb/") {
             let mut parts = split_quoted(rest)?.into_iter();
-            return match (parts.next(), parts.next(), parts.next()) {
-                (Some(password), Some(user), None) => Some(Self::Passdb {
-                    password,
-                    address: parse_address(&user),
-                }),
-                _ => None,
+            let (Some(password), Some(user)) = (parts.next(), parts.next()) else {
+                return None;
             };
+            let client = parts.next().map(|client| parse_client(&client));
+            return parts.next().is_none().then_some(Self::Passdb {
+                password,
+                address: parse_address(&user),
+                client: client.unwrap_or(Some(None))?,
+            });
         }
         let mut parts = split_quoted(key.strip_prefix(b"shared/userdb/")?)?.into_iter();
         match (parts.next(), parts.next()) {
@@ -42,6 +49,14 @@ impl AuthKey {
 
 fn parse_address(user: &[u8]) -> Option<Address> {
     Address::try_from(user).ok()
+}
+
+/// Outer `None`: no client. Inner `None`: nobody knows which, as for lookups by `doveadm auth`.
+fn parse_client(client: &[u8]) -> Option<Option<IpAddr>> {
+    match client {
+        b"" => Some(None),
+        client => std::str::from_utf8(client).ok()?.parse().ok().map(Some),
+    }
 }
 
 /// Splits at each `"` that no backslash stands before, and takes the backslashes out; `None` when
@@ -73,14 +88,18 @@ mod tests {
     #[case(b"\xff\0\n\"bob@x.org", b"\xff\0\n")]
     #[case(b"\"Bob@X.org", b"")]
     fn passdb_keys(#[case] rest: &[u8], #[case] password: &[u8]) {
-        let key = AuthKey::parse(&[b"shared/passdb/", rest].concat());
-        let address = Some("bob@x.org".parse().unwrap());
-        assert!(
-            key == Some(AuthKey::Passdb {
+        let clients = [None, Some(""), Some("192.0.2.1"), Some("2001:db8::1")];
+        for client in clients {
+            let end = client.map(|client| format!("\"{client}"));
+            let end = end.unwrap_or_default();
+            let key = AuthKey::parse(&[b"shared/passdb/", rest, end.as_bytes()].concat());
+            let expected = AuthKey::Passdb {
                 password: password.to_vec(),
-                address
-            })
-        );
+                address: Some("bob@x.org".parse().unwrap()),
+                client: client.and_then(|client| client.parse().ok()),
+            };
+            assert!(key == Some(expected));
+        }
     }
 
     #[rstest]
@@ -104,6 +123,8 @@ mod tests {
     #[case(b"priv/passdb/secret\"bob@x.org")]
     #[case(b"shared/passdb/bob@x.org")]
     #[case(b"shared/passdb/secret\"bob@x.org\"more")]
+    #[case(b"shared/passdb/secret\"bob@x.org\"192.0.2.1\"")]
+    #[case(b"shared/passdb/secret\"bob@x.org\"\xff")]
     #[case(b"shared/passdb/secret\"bob@x.org\\")]
     #[case(b"shared/userdb/bob\"@x.org")]
     fn other_keys(#[case] key: &[u8]) {

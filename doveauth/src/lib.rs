@@ -7,7 +7,7 @@
 //! | `doveauth_socket` | Dovecot's auth workers | passdb (creates accounts), userdb, list of accounts |
 //! | `lastlogin_socket` | Dovecot's imap processes | the day of the last login |
 //! | `metadata_socket` | Dovecot's imap and lmtp processes | IMAP METADATA: device tokens, what the relay offers; new messages |
-//! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address; who is blocked |
+//! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address; who is blocked; who may register |
 //! | `blocks_socket` | mxdeliv-bridge | shows the block list and changes it, for operators |
 //!
 //! `policy_socket` can be used by every user who can reach it: the rights of its directory say who that is. The
@@ -84,6 +84,7 @@ pub enum Drained {
 /// The daemon with its sockets bound: clients can connect, and wait for [`Daemon::run`].
 pub struct Daemon {
     stop: watch::Sender<bool>,
+    accounts: Arc<AccountService>,
     blocks: Arc<LiveBlockList>,
     /// Each serves a dict, or sends notifications, until it is told to stop.
     services: Vec<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -108,6 +109,7 @@ impl Daemon {
         let registry = Arc::new(metrics.registry());
         let mut daemon = Self {
             stop: watch::Sender::new(false),
+            accounts: Arc::clone(&accounts),
             blocks: Arc::new(block_list(config, metrics.clone())),
             services: Vec::new(),
             metrics: None,
@@ -172,6 +174,11 @@ impl Daemon {
         }
         // So that the first mail need not wait for it, and trouble with it is told at once.
         tokio::spawn(async move { drop(self.blocks.current().await) });
+        tokio::spawn(async move {
+            if let Err(error) = self.accounts.recover_invites().await {
+                tracing::error!("{error}");
+            }
+        });
         stop.await;
         self.stop.send_replace(true);
         let all_closed = async { while services.join_next().await.is_some() {} };

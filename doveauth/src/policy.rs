@@ -1,4 +1,5 @@
-//! The dict in which filtermail and the bridge look up how to treat an address, and whom to refuse.
+//! The dict in which filtermail and the bridge look up how to treat an address, whom to refuse, and whether
+//! accounts can be made.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use chatmail::accounts::AccountService;
 use chatmail::blocks::{BlockList, LiveBlockList};
 use chatmail::dict::{Failure, Handler};
 use chatmail::policy::{BLOCKED_PREFIX, Blocked, BlockedQuery, KEY_PREFIX, Policy};
+use chatmail::registration::{self, Answered, Question};
 use serde::Serialize;
 
 use crate::metrics::{Metrics, Outcome};
@@ -18,8 +20,11 @@ const POLICY: &str = "policy";
 /// The name under which questions about the block list are counted.
 const BLOCKED: &str = "blocked";
 
-/// Answers in JSON: with a [`Policy`], also for an address that has no account, or with a
-/// [`Blocked`].
+/// The name under which questions about registration are counted.
+const REGISTRATION: &str = "registration";
+
+/// Answers in JSON: with a [`Policy`], also for an address that has no account, with a [`Blocked`], or with an
+/// [`Answered`].
 #[derive(Debug)]
 pub struct PolicyDict {
     accounts: Arc<AccountService>,
@@ -50,7 +55,7 @@ impl PolicyDict {
         let policy = self.accounts.policy(&address).await;
         let mut policy = policy.map_err(|error| self.trouble.failure(&error))?;
         if policy.exists {
-            policy.blocked = self.block_list().await?.has_address(&address);
+            policy.blocked |= self.block_list().await?.has_address(&address);
         }
         self.json(&policy)
     }
@@ -62,6 +67,12 @@ impl PolicyDict {
             self.metrics.count_blocked();
         }
         self.json(&Blocked { blocked })
+    }
+
+    async fn registration(&self, question: &Question) -> Result<Vec<u8>, Failure> {
+        let answer = self.accounts.registration(question.invite.as_ref()).await;
+        let answer = answer.map_err(|error| self.trouble.failure(&error))?;
+        self.json(&Answered { answer })
     }
 
     /// Trouble with the list is logged where it is read, once for all who wait for it.
@@ -83,6 +94,12 @@ impl Handler for PolicyDict {
                 None => Ok(None),
             };
             (BLOCKED, answer)
+        } else if let Some(question) = key.strip_prefix(registration::KEY_PREFIX.as_bytes()) {
+            let answer = match Question::parse(question) {
+                Some(question) => self.registration(&question).await.map(Some),
+                None => Ok(None),
+            };
+            (REGISTRATION, answer)
         } else if let Some(user) = key.strip_prefix(KEY_PREFIX.as_bytes()) {
             (POLICY, self.policy(user).await.map(Some))
         } else {

@@ -58,7 +58,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 fn log_in(tree: &Tree) -> LoginOutcome {
     let accounts = AccountService::from_config(&tree.config());
-    block_on(accounts.login(&address(), b"a long password")).unwrap()
+    block_on(accounts.login(&address(), b"a long password", None)).unwrap()
 }
 
 /// Longer than any test takes.

@@ -15,16 +15,25 @@
 //!
 //! While an account is being deleted its password file has other names; see [`deletion`].
 //!
+//! A blocked account has `{BLOCKED}` in front of what its `password` file held: nobody can log in to it, and
+//! it gets no mail. No server knows such a password scheme, so that classic relays let nobody in either;
+//! and since the file is there, no first login makes the account anew.
+//!
 //! - [`Store`]: the files
 //! - [`AccountService`]: logins, and the rules by which a first login creates an account
+//! - [`Operator`]: what operators do with accounts
+//! - [`NetworkRate`]: how many accounts the clients of one network may make
 
 pub mod deletion;
 mod hash;
 mod host;
+mod network_rate;
+mod operator;
 mod quota;
 mod rules;
 mod service;
 mod store;
+mod suggestion;
 
 /// Marks an account: holds its hash, and the day of its last login as modification time.
 pub const PASSWORD_FILE: &str = "password";
@@ -34,9 +43,12 @@ pub const QUOTA_FILE: &str = "maildirsize";
 
 pub use hash::{HashError, PasswordHash};
 pub use host::{Host, HostError, HostLimits};
+pub use network_rate::NetworkRate;
+pub use operator::{Operator, OperatorError};
 pub use rules::{NewAccountRules, Refusal};
 pub use service::{AccountService, LoginError, LoginOutcome};
-pub use store::{Account, Store, StoreError};
+pub use store::{Account, Change, Details, Store, StoreError};
+pub use suggestion::Suggestion;
 
 #[cfg(test)]
 mod tests;

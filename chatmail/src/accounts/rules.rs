@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::hash::PASSWORD_MAX;
+use crate::invites::{NoGood, Token};
+use crate::registration::Registration;
 use crate::{Address, Config, Domain};
 
 /// Why a login was refused without its password being looked at.
@@ -17,6 +19,9 @@ pub enum Refusal {
     /// The account is there but its password file holds no usable hash.
     #[error("no usable password hash")]
     Locked,
+    /// The operator has blocked the account.
+    #[error("blocked account")]
+    Blocked,
     /// The name has characters other than `a-z0-9._-`, or dots at an end or in a row.
     #[error("name not allowed")]
     Name,
@@ -38,6 +43,15 @@ pub enum Refusal {
     /// The operator has stopped the creation of accounts.
     #[error("creation is switched off")]
     SwitchedOff,
+    /// Registration is closed.
+    #[error("registration is closed")]
+    Closed,
+    /// It takes an invite, and the password carries none.
+    #[error("no invite")]
+    NoInvite,
+    /// The invite that the password carries is no good.
+    #[error("{0}")]
+    Invite(NoGood),
     /// The load is too high.
     #[error("load")]
     Load,
@@ -50,6 +64,9 @@ pub enum Refusal {
     /// Too many accounts were created in the last minute.
     #[error("rate")]
     Rate,
+    /// Too many accounts were created from the client's network in the last hour.
+    #[error("network rate")]
+    NetworkRate,
 }
 
 /// The rules that an address and a password can break by themselves.
@@ -65,6 +82,8 @@ pub struct NewAccountRules {
     pub password_min: usize,
     /// Names that nobody can have, lower case.
     pub reserved: Vec<String>,
+    /// Who may have an account.
+    pub registration: Registration,
     /// While this file exists nobody gets an account.
     pub nocreate_file: PathBuf,
 }
@@ -84,6 +103,7 @@ impl NewAccountRules {
                 .iter()
                 .map(|name| name.to_lowercase())
                 .collect(),
+            registration: config.registration,
             nocreate_file: config.nocreate_file.clone(),
         }
     }
@@ -103,10 +123,43 @@ impl NewAccountRules {
         if self.reserved.iter().any(|reserved| reserved == name) {
             return Err(Refusal::Reserved);
         }
+        self.check_password(password)
+    }
+
+    /// The invite that a new account with this password takes; `None` where none is needed.
+    pub(super) fn invite(&self, password: &[u8]) -> Result<Option<Token>, Refusal> {
+        match self.registration {
+            Registration::Open => Ok(None),
+            Registration::Closed => Err(Refusal::Closed),
+            Registration::Invite => match Token::of_password(password) {
+                Some((token, _)) => Ok(Some(token)),
+                None => Err(Refusal::NoInvite),
+            },
+        }
+    }
+
+    /// Whether an operator may make an account of this name: shorter, longer and reserved ones too.
+    pub(super) fn check_as_operator(&self, address: &Address) -> Result<(), Refusal> {
+        if *address.domain() != self.domain {
+            return Err(Refusal::ForeignDomain);
+        }
+        match is_allowed_name(address.local_part().as_str()) {
+            true => Ok(()),
+            false => Err(Refusal::Name),
+        }
+    }
+
+    /// Whether an account may have this password.
+    pub(super) fn check_password(&self, password: &[u8]) -> Result<(), Refusal> {
         if password.len() > PASSWORD_MAX || password.contains(&0) {
             return Err(Refusal::PasswordUnusable);
         }
-        if String::from_utf8_lossy(password).chars().count() < self.password_min {
+        // What follows an invite is all that others do not know.
+        let secret = match (self.registration, Token::of_password(password)) {
+            (Registration::Invite, Some((_, secret))) => secret,
+            _ => password,
+        };
+        if String::from_utf8_lossy(secret).chars().count() < self.password_min {
             return Err(Refusal::PasswordTooShort);
         }
         Ok(())
@@ -132,6 +185,7 @@ mod tests {
             username_max: 9,
             password_min: 9,
             reserved: vec!["admin".into()],
+            registration: Registration::Open,
             nocreate_file: "/nonexistent".into(),
         }
     }

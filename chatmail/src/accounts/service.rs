@@ -1,7 +1,9 @@
-//! Logins, and the accounts that first logins create. Knows nothing of who asks, or how.
+//! Logins, and the accounts that first logins create. Knows nothing of how one asks.
 
 use std::hash::BuildHasher as _;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,10 +12,15 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::hash::{self, HashError};
 use super::store::Creation;
-use super::{Account, Host, HostError, NewAccountRules, PasswordHash, Refusal, Store, StoreError};
+use super::{
+    Account, Host, HostError, NetworkRate, NewAccountRules, PasswordHash, Refusal, Store,
+    StoreError,
+};
 use crate::database::DatabaseError;
+use crate::invites::{InvitesError, Token};
 use crate::pace::Pace;
 use crate::policy::Policy;
+use crate::registration::{Answer, Registration};
 use crate::tombstones::LiveTombstones;
 use crate::{Address, Config};
 
@@ -44,6 +51,12 @@ pub enum LoginError {
     /// The tombstones of deleted accounts.
     #[error("tombstones: {0}")]
     Tombstones(#[from] DatabaseError),
+    /// The invites.
+    #[error(transparent)]
+    Invites(#[from] InvitesError),
+    /// The invite's claim was taken away again and again.
+    #[error("an invite that was being redeemed was claimed by others again and again")]
+    Contended,
     /// The switch that stops the creation of accounts cannot be seen.
     #[error("cannot look for nocreate_file: {0}")]
     Switch(std::io::Error),
@@ -51,6 +64,8 @@ pub enum LoginError {
     #[error("the thread that creates accounts failed")]
     Worker,
 }
+
+mod invited;
 
 /// Locks that first logins take by the hash of their address; see [`AccountService::turn`].
 const TURNS: usize = 256;
@@ -64,6 +79,10 @@ pub struct AccountService {
     host: Host,
     rate: Option<DefaultDirectRateLimiter>,
     tombstones: Arc<LiveTombstones>,
+    network_rate: NetworkRate,
+    /// The file with the invites, and the turn to take one of them.
+    invites: PathBuf,
+    redeeming: Mutex<()>,
     mailbox_max: u64,
     /// Passwords that may be hashed at the same time: as many as there are processors.
     hashing: Semaphore,
@@ -82,10 +101,12 @@ impl AccountService {
             LiveTombstones::new(&config.database_path),
             config.max_mailbox_size.bytes(),
         )
+        .with_invites(&config.database_path)
+        .with_network_rate(NonZeroU32::new(config.max_creations_per_network_per_hour))
     }
 
     /// A service of these parts: `per_minute` accounts can be created in a minute, `None` for no
-    /// limit; a mailbox of `mailbox_max` bytes is full.
+    /// limit; a mailbox of `mailbox_max` bytes is full. There are no invites.
     pub fn new(
         store: Store,
         rules: NewAccountRules,
@@ -102,11 +123,28 @@ impl AccountService {
             host,
             rate: per_minute.map(|limit| RateLimiter::direct(Quota::per_minute(limit))),
             tombstones: Arc::new(tombstones),
+            network_rate: NetworkRate::new(None),
+            invites: PathBuf::new(),
+            redeeming: Mutex::new(()),
             mailbox_max,
             hashing: Semaphore::new(processors),
             turns: [const { Mutex::const_new(()) }; TURNS],
             turn_hash: std::hash::RandomState::new(),
         }
+    }
+
+    /// The same with the invites in this file.
+    #[must_use]
+    pub fn with_invites(mut self, file: impl Into<PathBuf>) -> Self {
+        self.invites = file.into();
+        self
+    }
+
+    /// The same with so many accounts per hour for each network of clients.
+    #[must_use]
+    pub fn with_network_rate(mut self, per_hour: Option<NonZeroU32>) -> Self {
+        self.network_rate = NetworkRate::new(per_hour);
+        self
     }
 
     /// The store below. Whoever writes there goes round the rules.
@@ -141,7 +179,7 @@ impl AccountService {
         Ok(Policy {
             exists: true,
             cleartext: mailbox.cleartext,
-            blocked: false,
+            blocked: mailbox.blocked,
             over_quota: mailbox
                 .bytes_used
                 .is_some_and(|bytes| bytes >= self.mailbox_max),
@@ -168,7 +206,29 @@ impl AccountService {
         .await
     }
 
-    /// A login with this password: finds the account, or creates it if the rules allow it.
+    /// Whether somebody with this invite could make an account now.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn registration(&self, invite: Option<&Token>) -> Result<Answer, LoginError> {
+        let open = match (self.rules.registration, invite) {
+            (Registration::Closed, _) => return Ok(Answer::Closed),
+            _ if self.is_switched_off()? => return Ok(Answer::Closed),
+            (Registration::Open, _) => Answer::Open,
+            (Registration::Invite, None) => return Ok(Answer::InviteNeeded),
+            (Registration::Invite, Some(token)) => match self.look_at_invite(token).await? {
+                Ok(()) => Answer::Invited,
+                Err(no_good) => return Ok(no_good.into()),
+            },
+        };
+        Ok(match self.host.refusal()? {
+            Some(_) => Answer::Busy,
+            None => open,
+        })
+    }
+
+    /// A login with this password: finds the account, or creates it if the rules allow it. It comes from
+    /// `client`, if that is known.
     ///
     /// Of several first logins at the same time exactly one creates the account, and the others
     /// get its hash. A new account is on disk when this returns. An existing one costs a file
@@ -180,13 +240,16 @@ impl AccountService {
         &self,
         address: &Address,
         password: &[u8],
+        client: Option<IpAddr>,
     ) -> Result<LoginOutcome, LoginError> {
         if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
         }
-        if let Err(refusal) = self.rules.check(address, password) {
-            return Ok(LoginOutcome::Refused(refusal));
-        }
+        let allowed = self.rules.check(address, password);
+        let invite = match allowed.and_then(|()| self.rules.invite(password)) {
+            Ok(invite) => invite,
+            Err(refusal) => return Ok(LoginOutcome::Refused(refusal)),
+        };
         let _turn = self.turn(address).await;
         if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
@@ -194,10 +257,18 @@ impl AccountService {
         if self.was_deleted(address).await? {
             return Ok(LoginOutcome::Refused(Refusal::Deleted));
         }
-        if let Some(refusal) = self.refusal_now()? {
+        if let Some(token) = &invite
+            && let Err(no_good) = self.look_at_invite(token).await?
+        {
+            return Ok(LoginOutcome::Refused(Refusal::Invite(no_good)));
+        }
+        if let Some(refusal) = self.refusal_now(client)? {
             return Ok(LoginOutcome::Refused(refusal));
         }
-        self.create(address, password).await
+        match invite {
+            Some(token) => self.create_invited(address, password, token).await,
+            None => self.create(address, password).await,
+        }
     }
 
     /// Asks the store, on this thread or on one that may wait.
@@ -224,6 +295,7 @@ impl AccountService {
         Ok(match self.ask(address, Store::read_for_login).await? {
             Account::Missing => None,
             Account::Locked => Some(LoginOutcome::Refused(Refusal::Locked)),
+            Account::Blocked => Some(LoginOutcome::Refused(Refusal::Blocked)),
             Account::Present(hash) => Some(LoginOutcome::Existing(hash)),
         })
     }
@@ -244,14 +316,21 @@ impl AccountService {
         Ok(asked.map_err(|_| LoginError::Worker)??)
     }
 
-    /// What speaks against any new account at the moment. Counts against the rate if nothing does.
-    fn refusal_now(&self) -> Result<Option<Refusal>, LoginError> {
-        let nocreate = &self.rules.nocreate_file;
-        if std::fs::exists(nocreate).map_err(LoginError::Switch)? {
+    fn is_switched_off(&self) -> Result<bool, LoginError> {
+        std::fs::exists(&self.rules.nocreate_file).map_err(LoginError::Switch)
+    }
+
+    /// What speaks against any new account at the moment. Counts against the rates if nothing does.
+    fn refusal_now(&self, client: Option<IpAddr>) -> Result<Option<Refusal>, LoginError> {
+        if self.is_switched_off()? {
             return Ok(Some(Refusal::SwitchedOff));
         }
         if let Some(refusal) = self.host.refusal()? {
             return Ok(Some(refusal));
+        }
+        // First: who is over the rate of its network takes nothing from the others.
+        if client.is_some_and(|client| self.network_rate.count(client).is_err()) {
+            return Ok(Some(Refusal::NetworkRate));
         }
         let over = self.rate.as_ref().is_some_and(|rate| rate.check().is_err());
         Ok(over.then_some(Refusal::Rate))
@@ -259,24 +338,39 @@ impl AccountService {
 
     /// Hashes and writes on a thread that may block.
     async fn create(&self, address: &Address, password: &[u8]) -> Result<LoginOutcome, LoginError> {
-        let _permit = self
-            .hashing
-            .acquire()
-            .await
-            .map_err(|_| LoginError::Worker)?;
-        let (store, address, password) = (self.store.clone(), address.clone(), password.to_vec());
-        let work = move || -> Result<LoginOutcome, LoginError> {
-            let hash = hash::hash(&password)?;
-            match store.create(&address, &hash, SystemTime::now())? {
-                Creation::Created => Ok(LoginOutcome::Created(hash)),
-                Creation::Exists => Ok(match store.read(&address)? {
-                    Account::Present(winner) => LoginOutcome::Existing(winner),
-                    Account::Locked | Account::Missing => LoginOutcome::Refused(Refusal::Locked),
-                }),
-            }
-        };
-        tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|_| LoginError::Worker)?
+        let (store, address) = (self.store.clone(), address.clone());
+        let hash = self.hash(password).await?;
+        on_thread(move || Ok(write(&store, &address, &hash)?)).await
     }
+
+    async fn hash(&self, password: &[u8]) -> Result<PasswordHash, LoginError> {
+        let permit = self.hashing.acquire().await;
+        let _permit = permit.map_err(|_| LoginError::Worker)?;
+        let password = password.to_vec();
+        on_thread(move || Ok(hash::hash(&password)?)).await
+    }
+}
+
+/// Writes an account, unless another process has been quicker.
+fn write(
+    store: &Store,
+    address: &Address,
+    hash: &PasswordHash,
+) -> Result<LoginOutcome, StoreError> {
+    Ok(match store.create(address, hash, SystemTime::now())? {
+        Creation::Created => LoginOutcome::Created(hash.clone()),
+        Creation::Exists => match store.read(address)? {
+            Account::Present(winner) => LoginOutcome::Existing(winner),
+            Account::Blocked => LoginOutcome::Refused(Refusal::Blocked),
+            Account::Locked | Account::Missing => LoginOutcome::Refused(Refusal::Locked),
+        },
+    })
+}
+
+/// Does what may block.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoginError> + Send + 'static,
+) -> Result<T, LoginError> {
+    let worked = tokio::task::spawn_blocking(work).await;
+    worked.unwrap_or(Err(LoginError::Worker))
 }

@@ -14,12 +14,22 @@ use super::deletion::{self, EXPIRED_FILE, EXPIRING_FILE};
 use super::{PASSWORD_FILE, PasswordHash, QUOTA_FILE, quota};
 use crate::Address;
 
+mod changes;
+mod delete;
+mod details;
+
+pub use changes::Change;
+pub use details::Details;
+
 /// Where it is, the account takes no cleartext mail from outside.
 const ENCRYPTED_ONLY_FILE: &str = "enforceE2EEincoming";
 /// A password file before it is linked in place; random digits follow.
 const TEMPORARY_PREFIX: &str = "password.new.";
 /// A temporary file as old as this was left by a process that was killed.
 const TEMPORARY_AGE: Duration = Duration::from_secs(600);
+
+/// What the password file of a blocked account begins with; what it held before follows.
+const BLOCKED: &[u8] = b"{BLOCKED}";
 
 /// Longest password file that is looked at; a hash has 120 bytes.
 const PASSWORD_FILE_MAX: usize = 1024;
@@ -56,8 +66,23 @@ pub enum Account {
     Missing,
     /// A password file that is empty or holds no hash: takes mail, nobody can log in.
     Locked,
+    /// An account that the operator has blocked: takes no mail, nobody can log in.
+    Blocked,
     /// An account with this hash.
     Present(PasswordHash),
+}
+
+impl Account {
+    /// What a password file says.
+    fn of(content: &[u8]) -> Self {
+        if content.starts_with(BLOCKED) {
+            Self::Blocked
+        } else if content.len() == PASSWORD_FILE_MAX {
+            Self::Locked
+        } else {
+            PasswordHash::parse(content).map_or(Self::Locked, Self::Present)
+        }
+    }
 }
 
 /// What came of creating an account.
@@ -74,6 +99,8 @@ pub(super) enum Creation {
 pub(super) struct Mailbox {
     /// It takes cleartext mail from outside.
     pub(super) cleartext: bool,
+    /// The operator has blocked it.
+    pub(super) blocked: bool,
     /// Bytes in it, if Dovecot has counted them.
     pub(super) bytes_used: Option<u64>,
 }
@@ -219,9 +246,8 @@ impl Store {
         let Some(home) = self.home(address) else {
             return Ok(None);
         };
-        let look = cannot("look at a mailbox");
-        if !deletion::is_account(&home).map_err(&look)? {
-            self.check_root()?;
+        let account = self.read(address)?;
+        if account == Account::Missing {
             return Ok(None);
         }
         let mut content = [0; quota::FILE_MAX];
@@ -234,7 +260,9 @@ impl Store {
             Err(error) => return Err(cannot("read a quota file")(error)),
         };
         Ok(Some(Mailbox {
-            cleartext: !std::fs::exists(home.join(ENCRYPTED_ONLY_FILE)).map_err(&look)?,
+            cleartext: !std::fs::exists(home.join(ENCRYPTED_ONLY_FILE))
+                .map_err(cannot("look at a mailbox"))?,
+            blocked: account == Account::Blocked,
             bytes_used,
         }))
     }
@@ -268,8 +296,7 @@ impl Store {
 fn read_account(home: &Path, name: &str) -> Result<Account, StoreError> {
     let mut content = [0; PASSWORD_FILE_MAX];
     match read_start(&home.join(name), &mut content) {
-        Ok(content) if content.len() == PASSWORD_FILE_MAX => Ok(Account::Locked),
-        Ok(content) => Ok(PasswordHash::parse(content).map_or(Account::Locked, Account::Present)),
+        Ok(content) => Ok(Account::of(content)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Account::Missing),
         Err(error) => Err(cannot("read a password file")(error)),
     }
@@ -306,9 +333,8 @@ fn fill_mailbox(home: &Path, hash: &PasswordHash, now: SystemTime) -> io::Result
         .write(true)
         .mode(0o600)
         .open(home.join(ENCRYPTED_ONLY_FILE))?;
-    let random = getrandom::u64().map_err(io::Error::other)?;
-    let temporary = home.join(format!("{TEMPORARY_PREFIX}{random:016x}"));
-    let created = write_synced(&temporary, hash, now)
+    let temporary = temporary_file(home)?;
+    let created = write_synced(&temporary, hash.as_str().as_bytes(), day_of(now))
         // Of several that link, also from other processes, exactly one succeeds.
         .and_then(|()| std::fs::hard_link(&temporary, home.join(PASSWORD_FILE)));
     let removed = std::fs::remove_file(&temporary);
@@ -323,14 +349,20 @@ fn fill_mailbox(home: &Path, hash: &PasswordHash, now: SystemTime) -> io::Result
     }
 }
 
-fn write_synced(path: &Path, hash: &PasswordHash, now: SystemTime) -> io::Result<()> {
+/// A name for a password file that is to be.
+fn temporary_file(home: &Path) -> io::Result<PathBuf> {
+    let random = getrandom::u64().map_err(io::Error::other)?;
+    Ok(home.join(format!("{TEMPORARY_PREFIX}{random:016x}")))
+}
+
+fn write_synced(path: &Path, content: &[u8], modified: SystemTime) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .create_new(true)
         .write(true)
         .mode(0o600)
         .open(path)?;
-    file.write_all(hash.as_str().as_bytes())?;
-    file.set_modified(day_of(now))?;
+    file.write_all(content)?;
+    file.set_modified(modified)?;
     file.sync_all()
 }
 

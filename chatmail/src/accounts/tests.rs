@@ -17,7 +17,11 @@ use super::*;
 use crate::Address;
 use crate::database::{Database, SCHEMA};
 use crate::policy::Policy;
+use crate::registration::Registration;
 use crate::tombstones::{Day, LiveTombstones, Tombstones};
+
+mod operator;
+mod registration;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -43,6 +47,7 @@ impl Fixture {
             username_max: 9,
             password_min: 9,
             reserved: vec![],
+            registration: Registration::Open,
             nocreate_file: dir.path().join("nocreate"),
         };
         change(&mut rules);
@@ -62,7 +67,7 @@ impl Fixture {
 
     async fn login(&self, address: &str, password: &str) -> Result<LoginOutcome, LoginError> {
         self.service
-            .login(&parse(address), password.as_bytes())
+            .login(&parse(address), password.as_bytes(), None)
             .await
     }
 

@@ -9,6 +9,7 @@ use super::value::{
 };
 use super::{ConfigError, Key, Source};
 use crate::address::Domain;
+use crate::registration::Registration;
 
 macro_rules! keys {
     ($( $( #[doc = $doc:literal] )+ $name:ident: $type:ty = $default:expr; )+) => {
@@ -84,8 +85,15 @@ keys! {
     );
     /// While this file exists no account is created.
     nocreate_file: PathBuf = Some("/etc/chatmail-nocreate");
+    /// Who may make an account by logging in for the first time: everybody (`open`), nobody (`closed`), or
+    /// whoever has an invite (`invite`; see `doveauth invites`).
+    registration: Registration = Some("open");
     /// Accounts that may be created in a minute, all in all; 0 for no limit.
     max_creations_per_minute: u32 = Some("600");
+    /// Accounts that may be created in an hour from one network, an IPv4 /24 or an IPv6 /48, and as often
+    /// such a network may ask at `/new`; 0 for no limit. Logins count when Dovecot tells where they come
+    /// from: `passdb/%Ew"%Eu"%r` as its `password_key`.
+    max_creations_per_network_per_hour: u32 = Some("100");
     /// No account is created while the load average of the last minute is above this; 0 for no
     /// limit.
     max_load_1m: f64 = Some("5");
@@ -188,6 +196,10 @@ keys! {
     doveauth_metrics: Option<SocketAddr> = Some("127.0.0.1:3906");
     /// Where mxdeliv-bridge serves OpenMetrics at /metrics; loopback only. Empty: nowhere.
     mxdeliv_metrics: Option<SocketAddr> = Some("127.0.0.1:3907");
+
+    /// The command that ends a user's sessions when `kick ADDRESS` follows: Dovecot's doveadm, with
+    /// options if need be.
+    doveadm_command: Words = Some("/usr/bin/doveadm");
 
     /// The port of a classic relay's outgoing filter. Read for compatibility, not used: see
     /// `filtermail_listen`.

@@ -59,6 +59,12 @@ fn testbed_settings(
         // Sign-ups must not depend on how busy or full the machine is that runs the tests.
         setting("max_load_1m", "1000".into()),
         setting("max_creations_per_minute", "0".into()),
+        // On loopback all clients are of one network.
+        setting("max_creations_per_network_per_hour", "0".into()),
+        setting(
+            "doveadm_command",
+            format!("doveadm -c {}", layout.dovecot_conf().display()),
+        ),
         setting("min_available_memory", "1M".into()),
         setting("min_free_disk_space", "1M".into()),
         setting(
