@@ -8,9 +8,11 @@ pub mod dict;
 use std::io::{BufRead, Write};
 
 use chatmail::Config;
-use chatmail::blocks::arguments::{Entries, InputError, removal};
+use chatmail::blocks::arguments::{Entries, removal};
 use chatmail::blocks::{Addition, BlockTable, Note};
 use clap::Subcommand;
+
+use crate::command::{Done, Wrong};
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
@@ -74,25 +76,17 @@ The daemon need not be restarted.
 Exit status: 0 all were on the list and are removed, 1 some were not on the list, 2 an entry is
 wrong and none was removed, 70 the list cannot be changed, 78 configuration error.";
 
-/// How it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// As it was asked for.
-    All,
-    /// Some entries that were to be removed were not there.
-    SomeMissing,
-}
-
 impl BlocksCommand {
     /// Puts what standard input says into the place of `-`, so that nothing is left to be read.
     ///
     /// # Errors
-    /// See [`InputError`].
-    pub fn read_input(&mut self, input: impl BufRead) -> Result<(), InputError> {
-        match self {
+    /// What it says is wrong, or it cannot be read.
+    pub fn read_input(&mut self, input: impl BufRead) -> Result<(), Wrong> {
+        let read = match self {
             Self::Add { entries, .. } | Self::Remove { entries, .. } => entries.read_input(input),
             Self::List { .. } => Ok(()),
-        }
+        };
+        read.map_err(|error| Wrong(error.to_string()))
     }
 
     /// Does it, and writes what came of it, a line for each entry.
@@ -142,7 +136,7 @@ fn remove(config: &Config, given: &Entries, out: &mut impl Write) -> anyhow::Res
     let outcomes = removed.iter().map(|&removed| removal(removed));
     given.report(&entries, outcomes, out)?;
     Ok(if removed.contains(&false) {
-        Done::SomeMissing
+        Done::NotAll
     } else {
         Done::All
     })

@@ -15,8 +15,11 @@
 //!
 //! A further dict is a [`Handler`](chatmail::dict::Handler) and an entry in [`Daemon::bind`].
 
+pub mod accounts_command;
 pub mod auth;
 pub mod blocks;
+pub mod command;
+pub mod invites_command;
 pub mod key;
 pub mod last_login;
 pub mod metadata;

@@ -4,14 +4,16 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use chatmail::Config;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
 use chatmail::lifecycle::{
     DRAIN_DEADLINE, Exit, StopSignals, notify_ready, notify_stopping, raise_descriptor_limit,
 };
-use chatmail::{Config, accounts::Store};
 use clap::{Parser, Subcommand};
-use doveauth::blocks::{BlocksCommand, Done};
-use doveauth::{Daemon, Drained};
+use doveauth::accounts_command::AccountsCommand;
+use doveauth::blocks::BlocksCommand;
+use doveauth::invites_command::InvitesCommand;
+use doveauth::{Daemon, Drained, command};
 
 /// Answers Dovecot for a chatmail relay: who may log in, where mailboxes are, when users were
 /// last there. The first login with an address creates its account.
@@ -37,33 +39,37 @@ enum Command {
     Serve,
     /// Check the configuration file, or explain its keys
     CheckConfig(CheckConfigArgs),
-    /// Look at the accounts
+    /// Look at the accounts, or change them: make, block, unblock, delete, give another password
     #[command(subcommand)]
     Accounts(AccountsCommand),
+    /// Look at the invites, make some, or end them
+    #[command(subcommand)]
+    Invites(InvitesCommand),
     /// Look at the block list, or change it: addresses, domains and networks that mail is refused from
     #[command(subcommand)]
     Blocks(BlocksCommand),
 }
 
-#[derive(Debug, Subcommand)]
-enum AccountsCommand {
-    /// Print the addresses of all accounts, one per line, in no order
-    List {
-        /// Print one JSON object per line: {"address": "…"}
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let config = &arguments.config;
     let exit = match arguments.command {
-        Some(Command::Blocks(command)) => return run_blocks(&arguments.config, command),
-        Some(Command::CheckConfig(check)) => check.run(&arguments.config),
-        Some(Command::Accounts(AccountsCommand::List { json })) => arguments
-            .config
-            .run("doveauth", |config| list_accounts(config, json)),
-        Some(Command::Serve) | None => arguments.config.run("doveauth", serve),
+        Some(Command::Accounts(command)) => {
+            return command::run(config, |config, out| {
+                command.run(config, io::stdin().lock(), out)
+            });
+        }
+        Some(Command::Invites(command)) => {
+            return command::run(config, |config, out| command.run(config, out));
+        }
+        Some(Command::Blocks(mut command)) => {
+            return command::run(config, |config, out| {
+                command.read_input(io::stdin().lock())?;
+                command.run(config, out)
+            });
+        }
+        Some(Command::CheckConfig(check)) => check.run(config),
+        Some(Command::Serve) | None => config.run("doveauth", serve),
     };
     exit.into()
 }
@@ -113,57 +119,4 @@ async fn serve_until_stopped(config: &Config) -> Exit {
             Exit::Failure
         }
     }
-}
-
-fn list_accounts(config: &Config, json: bool) -> Exit {
-    match write_accounts(config, json, &mut io::BufWriter::new(io::stdout().lock())) {
-        Ok(()) => Exit::Stopped,
-        // Whoever read the list has seen enough, as `head` has.
-        Err(error) if is_broken_pipe(&error) => Exit::Stopped,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            Exit::Failure
-        }
-    }
-}
-
-/// Not all of its exit statuses are those of a daemon.
-fn run_blocks(arguments: &ConfigArgs, mut command: BlocksCommand) -> ExitCode {
-    if let Err(error) = command.read_input(io::stdin().lock()) {
-        eprintln!("error: {error:#}; nothing was changed");
-        return ExitCode::from(2);
-    }
-    let mut done = Done::All;
-    let exit = arguments.run("doveauth", |config| {
-        match command.run(config, &mut io::BufWriter::new(io::stdout().lock())) {
-            Ok(how) => done = how,
-            Err(error) if is_broken_pipe(&error) => {}
-            Err(error) => {
-                tracing::error!("{error}");
-                return Exit::Failure;
-            }
-        }
-        Exit::Stopped
-    });
-    match (exit, done) {
-        (Exit::Stopped, Done::SomeMissing) => ExitCode::from(1),
-        (exit, _) => exit.into(),
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<io::Error>();
-    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-fn write_accounts(config: &Config, json: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
-    for address in Store::new(&config.mailboxes_dir).accounts()? {
-        let address = address?.to_string();
-        if json {
-            writeln!(out, "{}", serde_json::json!({ "address": address }))?;
-        } else {
-            writeln!(out, "{address}")?;
-        }
-    }
-    Ok(out.flush()?)
 }

@@ -1,0 +1,177 @@
+//! Commands that change accounts.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use chatmail::accounts::{Account, Change, Operator, OperatorError, Store};
+use chatmail::database::{Database, SCHEMA};
+use chatmail::invites::{InviteTable, InvitesError};
+use chatmail::tombstones::{Day, Tombstones};
+use chatmail::{Address, Config};
+
+use super::Accounts;
+use super::mail_user::MailUser;
+use super::report::{Report, Reports};
+use super::sessions::Sessions;
+use crate::command::{Done, Wrong};
+
+/// How long to wait for another process that changes the tables.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// `create`.
+pub(super) fn create(
+    config: &Config,
+    address: Option<&Address>,
+    password: Option<&str>,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Done> {
+    let operator = Operator::from_config(config);
+    let made = MailUser::of(config)?.run(|| operator.create(address, password))?;
+    match (made.map_err(wrong)?, address) {
+        (Some(made), _) => {
+            let mut report = Report::of(&made.address, "created");
+            report.password = Some(&made.password);
+            report.write(json, out)?;
+            Ok(Done::All)
+        }
+        (None, Some(address)) => {
+            Report::of(address, "exists").write(json, out)?;
+            Ok(Done::NotAll)
+        }
+        (None, None) => anyhow::bail!("the name that chance has picked is taken; try again"),
+    }
+}
+
+/// `block`.
+pub(super) fn block(
+    config: &Config,
+    accounts: &Accounts,
+    out: &mut impl Write,
+) -> anyhow::Result<Done> {
+    each(config, accounts, "blocked", out, |user, store, address| {
+        let changed = user.run(|| store.block(address))??;
+        // Also of one that was blocked before: whoever did that may have been killed on the way.
+        let there = changed != Change::Missing;
+        Ok((changed, there.then(|| Sessions::end(config, address))))
+    })
+}
+
+/// `unblock`.
+pub(super) fn unblock(
+    config: &Config,
+    accounts: &Accounts,
+    out: &mut impl Write,
+) -> anyhow::Result<Done> {
+    each(
+        config,
+        accounts,
+        "unblocked",
+        out,
+        |user, store, address| Ok((user.run(|| store.unblock(address))??, None)),
+    )
+}
+
+/// `delete`.
+pub(super) fn delete(
+    config: &Config,
+    accounts: &Accounts,
+    out: &mut impl Write,
+) -> anyhow::Result<Done> {
+    let store = Store::new(&config.mailboxes_dir);
+    MailUser::of(config)?.run(|| settle_invites(config, &store))??;
+    each(config, accounts, "deleted", out, |user, store, address| {
+        delete_one(config, user, store, address)
+    })
+}
+
+/// Changes one account after the other; `done` is the word for what was to be done.
+fn each(
+    config: &Config,
+    accounts: &Accounts,
+    done: &str,
+    out: &mut impl Write,
+    change: impl Fn(MailUser, &Store, &Address) -> anyhow::Result<(Change, Option<Sessions>)>,
+) -> anyhow::Result<Done> {
+    let (user, store) = (MailUser::of(config)?, Store::new(&config.mailboxes_dir));
+    let mut reports = Reports::new(accounts.json, out);
+    for address in &accounts.addresses {
+        let (changed, sessions) = change(user, &store, address)?;
+        reports.write(address, changed, done, sessions)?;
+    }
+    Ok(reports.done())
+}
+
+fn delete_one(
+    config: &Config,
+    user: MailUser,
+    store: &Store,
+    address: &Address,
+) -> anyhow::Result<(Change, Option<Sessions>)> {
+    // What cannot be read may be one.
+    if !matches!(user.run(|| store.read(address))?, Ok(Account::Missing)) {
+        lay_tombstone(config, address)?;
+    }
+    let mut sessions = None;
+    let mut paused = Ok(());
+    let end_sessions = || {
+        paused = user.pause(|| sessions = Some(Sessions::end(config, address)));
+    };
+    let deleted = user.run(|| store.delete(address, end_sessions))?;
+    paused?;
+    Ok((deleted?, sessions))
+}
+
+/// Keeps strangers from taking over the address; before the account goes, so that there is no moment without.
+fn lay_tombstone(config: &Config, address: &Address) -> anyhow::Result<()> {
+    if config.tombstone_days == 0 {
+        return Ok(());
+    }
+    let (path, mail_user) = (&config.database_path, Some(config.mail_user.as_str()));
+    let database = Database::open_or_create(&SCHEMA, path, PATIENCE, mail_user)?;
+    let until = Day::of(SystemTime::now()).plus(config.tombstone_days);
+    Ok(Tombstones::new(database).lay(std::slice::from_ref(address), until)?)
+}
+
+/// What a killed daemon has left of a redeemed invite is judged by whether the account is there: look before it
+/// goes.
+fn settle_invites(config: &Config, store: &Store) -> Result<(), InvitesError> {
+    let exists = |name: &str| {
+        let account = store.read(&name.parse().ok()?).ok()?;
+        Some(account != Account::Missing)
+    };
+    match InviteTable::open(&config.database_path)? {
+        Some(mut invites) => invites.recover(exists),
+        None => Ok(()),
+    }
+}
+
+/// `passwd`.
+pub(super) fn passwd(
+    config: &Config,
+    address: &Address,
+    password: Option<&str>,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Done> {
+    let operator = Operator::from_config(config);
+    let set = MailUser::of(config)?.run(|| operator.set_password(address, password))?;
+    let Some(set) = set.map_err(wrong)? else {
+        Report::of(address, "missing").write(json, out)?;
+        return Ok(Done::NotAll);
+    };
+    let mut report = Report::of(address, "changed");
+    // Who has given it knows it.
+    report.password = password.is_none().then_some(set.as_str());
+    report.sessions = Some(Sessions::end(config, address));
+    report.write(json, out)?;
+    Ok(Done::All)
+}
+
+/// What cannot be is the caller's mistake, everything else is trouble.
+fn wrong(error: OperatorError) -> anyhow::Error {
+    match error {
+        OperatorError::Refused(refusal) => Wrong(format!("not possible: {refusal}")).into(),
+        other => other.into(),
+    }
+}
