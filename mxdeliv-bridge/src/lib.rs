@@ -1,6 +1,7 @@
 //! Mail between relays over HTTPS: `POST /mxdeliv`, both ways.
 //!
 //! - [`inbound`]: nginx hands over what peers post; after the same rules as on port 25 it goes to Dovecot
+//! - `new_account`: `POST /new`, an address and a password for whoever wants an account
 //! - [`outbound`]: Postfix hands over what is for peers (LMTP); it is posted to them, or sent by SMTP
 //! - [`routes`]: which way a domain's mail goes, what is known of peers, and connections to them
 //! - [`statistics`]: how mail to and from each peer fares
@@ -22,6 +23,7 @@ pub mod database;
 pub mod envelope;
 pub mod inbound;
 pub mod mail_client;
+mod new_account;
 pub mod outbound;
 mod postfix_log;
 pub mod probe;

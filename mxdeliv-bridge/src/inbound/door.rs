@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, routing};
-use chatmail::log_limit::LogLimit;
 use chatmail::smtp::Path;
 use chatmail::{Domain, Reply};
 use filtermail::incoming::{self, Message, Policy, RecipientRefusal, WireMessage};
@@ -18,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::answer::{self, Failure};
+use super::client_header::ClientHeader;
 use super::clients::{Clients, Slot};
 use super::connection::Head;
 use super::content::{self, Held, Received};
@@ -43,11 +43,10 @@ pub(super) struct Door {
     pub(super) statistics: Statistics,
     pub(super) metrics: Metrics,
     /// The field that names the client.
-    pub(super) client_header: HeaderName,
+    pub(super) client_header: ClientHeader,
     /// The largest message in octets.
     pub(super) size_max: u64,
     pub(super) under_way: UnderWay,
-    pub(super) complaints: LogLimit,
 }
 
 /// Deliveries that have begun. They go on when nobody waits for them any more. Clones share the count.
@@ -66,9 +65,9 @@ impl Door {
     async fn answer(&self, request: Request) -> Response {
         let head = request.extensions().get::<Arc<Head>>().cloned();
         let head = head.unwrap_or_default();
-        let client = match self.client(request.headers()) {
-            Ok(client) => client,
-            Err(failure) => return failure.into_response(),
+        // Whoever is not known is not trusted.
+        let Some(client) = self.client_header.client(request.headers()) else {
+            return Failure::misconfigured().into_response();
         };
         if request.method() != Method::POST {
             self.clients.refused(client);
@@ -95,27 +94,6 @@ impl Door {
             });
         }
         answer::response(taken)
-    }
-
-    /// Who posts, as nginx says. Without that nothing may be taken: whoever is not known is not trusted.
-    fn client(&self, headers: &HeaderMap) -> Result<IpAddr, Failure> {
-        let mut values = headers.get_all(&self.client_header).iter();
-        let address = match (values.next(), values.next()) {
-            (Some(value), None) => value.to_str().ok().and_then(|text| text.parse().ok()),
-            _ => None,
-        };
-        let address: IpAddr = address.ok_or_else(|| {
-            if let Some(suppressed) = self.complaints.allow() {
-                let name = &self.client_header;
-                tracing::error!(
-                    suppressed,
-                    "A request without one {name} that is an IP address; nginx must have \
-                     `proxy_set_header {name} $remote_addr;`"
-                );
-            }
-            Failure::misconfigured()
-        })?;
-        Ok(address.to_canonical())
     }
 
     /// Takes a message; tells whose it is as soon as that is proved.
@@ -201,7 +179,7 @@ async fn mxdeliv(State(door): State<Arc<Door>>, request: Request) -> Response {
 }
 
 async fn not_here(State(door): State<Arc<Door>>, headers: HeaderMap) -> StatusCode {
-    if let Ok(client) = door.client(&headers) {
+    if let Some(client) = door.client_header.client(&headers) {
         door.clients.refused(client);
     }
     door.metrics.answered(StatusCode::NOT_FOUND);

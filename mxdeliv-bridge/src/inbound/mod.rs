@@ -8,6 +8,7 @@
 //! - `delivery`, `returns`: recipients that fail when others do not
 
 mod answer;
+mod client_header;
 mod clients;
 mod connection;
 mod content;
@@ -20,10 +21,8 @@ mod metrics;
 mod returns;
 mod server;
 
-use std::io;
 use std::sync::Arc;
 
-use axum::http::HeaderName;
 use chatmail::Config;
 use chatmail::dns::Dns;
 use chatmail::log_limit::LogLimit;
@@ -34,8 +33,10 @@ use prometheus_client::registry::Registry;
 
 use crate::budget::Budget;
 use crate::daemon::{Serving, StartError, Stop};
+use crate::new_account;
 use crate::outbound::lmtp;
 use crate::statistics::Statistics;
+pub(crate) use client_header::ClientHeader;
 use clients::Clients;
 use delivery::Delivery;
 use door::{Door, UnderWay};
@@ -98,12 +99,11 @@ pub fn bind(
         duplicates: Duplicates::default(),
         statistics: statistics.clone(),
         metrics,
-        client_header: client_header(config)?,
+        client_header: ClientHeader::from_config(config)?,
         size_max,
         under_way: under_way.clone(),
-        complaints: LogLimit::new(),
     };
-    let router = Arc::new(door).router();
+    let router = new_account::router(config, registry)?.merge(Arc::new(door).router());
     let returns = Arc::new(returns);
     let (stop_http, stop_returns) = (stop.clone(), stop.clone());
     Ok(vec![
@@ -119,14 +119,4 @@ pub fn bind(
             stop_returns,
         )),
     ])
-}
-
-fn client_header(config: &Config) -> Result<HeaderName, StartError> {
-    let name = HeaderName::from_bytes(config.mxdeliv_client_header.as_bytes());
-    name.map_err(|_| {
-        let name = &config.mxdeliv_client_header;
-        let text = format!("mxdeliv_client_header = {name} names no header field");
-        let error = io::Error::new(io::ErrorKind::InvalidInput, text);
-        StartError::bind(&config.mxdeliv_listen)(error)
-    })
 }

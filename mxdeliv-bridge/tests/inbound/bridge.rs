@@ -40,6 +40,11 @@ impl Bridge {
 
     /// Starts it with these lines of chatmail.ini.
     pub async fn with(keys: &str) -> Self {
+        Self::of(&format!("mail_domain = chat.example\n{keys}")).await
+    }
+
+    /// Starts it with these lines of chatmail.ini, its domain among them.
+    pub async fn of(keys: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let dns = Dns::start().await;
@@ -47,7 +52,7 @@ impl Bridge {
         let dovecot = MailServer::lmtp(&at("lmtp.sock"));
         let postfix = MailServer::smtp().await;
         let text = format!(
-            "[params]\nmail_domain = chat.example\nmxdeliv_listen = unix:{}\n\
+            "[params]\nmxdeliv_listen = unix:{}\n\
              mxdeliv_return_socket = {}\npolicy_socket = {}\ndovecot_lmtp_socket = {}\n\
              mxdeliv_database_path = {}\npostfix_return = {}\n{}\n{keys}\n",
             at("http.sock").display(),

@@ -22,6 +22,7 @@ mod message;
 mod deliveries;
 mod faults;
 mod limits;
+mod new_account;
 mod origin;
 mod returns;
 mod statuses;
