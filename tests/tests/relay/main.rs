@@ -5,6 +5,7 @@
 //! the Debian packages and the release binaries: `cargo testbed test` sees to all of it.
 
 mod accounts;
+mod accounts_command;
 mod bad_input;
 mod blocks;
 mod broken_store;
@@ -32,6 +33,7 @@ mod mxdeliv_hostile;
 mod mxdeliv_http2;
 mod mxdeliv_peers;
 mod mxdeliv_reports;
+mod new_account;
 mod operator;
 mod push;
 mod rate_limits;

@@ -94,7 +94,7 @@ pub(crate) fn request(headers: &str, length: usize) -> String {
 
 /// Sends octets and gives what comes until the end. A server may end the connection before it has read
 /// all of them.
-async fn exchange(mut connection: Connection, octets: &[u8]) -> anyhow::Result<String> {
+pub(crate) async fn exchange(mut connection: Connection, octets: &[u8]) -> anyhow::Result<String> {
     connection.set_patience(PATIENCE);
     match connection.write(octets).await {
         Err(error) if !error.is_disconnect() => return Err(error.into()),
