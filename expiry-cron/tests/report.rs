@@ -89,7 +89,7 @@ fn the_text_has_bars() {
     for line in [
         "Storage in 4 mailboxes\n",
         "  messages                  3.1 MiB   99.9 %  ████████████████████████\n",
-        "  from 1 MiB           1    3.0 MiB   93.7 %  ███████████████████████\n",
+        "  from 1 MiB           1    3.0 MiB   93.8 %  ███████████████████████\n",
         "  of tests (ci-)                  1\n",
         "  used in the last day            1   50.0 %  ████████████\n",
         "  in the last 40 days             2  100.0 %  ████████████████████████\n",

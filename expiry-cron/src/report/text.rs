@@ -70,8 +70,11 @@ impl fmt::Display for Share {
         let part = u128::from(part.min(whole));
         let permille = part * 1000 / u128::from(whole);
         let columns = (part * u128::from(WIDTH)).div_ceil(u128::from(whole));
-        let bar = "█".repeat(usize::try_from(columns).unwrap_or(0));
-        write!(out, "{:>3}.{} %  {bar}", permille / 10, permille % 10)
+        write!(out, "{:>3}.{} %", permille / 10, permille % 10)?;
+        match usize::try_from(columns).unwrap_or(0) {
+            0 => Ok(()),
+            columns => write!(out, "  {}", "█".repeat(columns)),
+        }
     }
 }
 
@@ -110,7 +113,7 @@ mod tests {
 
     #[rstest]
     #[case(0, 0, "    -")]
-    #[case(0, 5, "  0.0 %  ")]
+    #[case(0, 5, "  0.0 %")]
     #[case(1, 1000, "  0.1 %  █")]
     #[case(12, 24, " 50.0 %  ████████████")]
     #[case(u64::MAX, u64::MAX, "100.0 %  ████████████████████████")]
