@@ -50,7 +50,13 @@ impl Oracle {
             "socketmap:unix:{}:route",
             self.world.path("queue/mxdeliv/route.sock").display()
         );
+        // A configuration of its own: Debian's package may have been installed without one.
+        let folder = self.world.path("postfix");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("main.cf"), "compatibility_level = 3.6\n").unwrap();
         let asked = tokio::process::Command::new("/usr/sbin/postmap")
+            .arg("-c")
+            .arg(folder)
             .args(["-q", key, &map])
             .output();
         asked
