@@ -10,6 +10,7 @@
 //! - [`probe`]: how a domain can be reached, step by step
 //! - [`redaction`]: takes addresses out of what other servers say
 //! - [`admin`]: answers the operator's commands; [`commands`]: the command line that asks
+//! - [`pages`]: the relay's web pages
 //! - [`database`]: the file of what is known of peers
 //!
 //! There is no queue here: Postfix has it. Nothing is acknowledged before the next one has it, be that
@@ -25,6 +26,7 @@ pub mod inbound;
 pub mod mail_client;
 mod new_account;
 pub mod outbound;
+pub mod pages;
 mod postfix_log;
 pub mod probe;
 pub mod queue;

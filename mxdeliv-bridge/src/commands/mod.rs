@@ -1,7 +1,9 @@
-//! The operator's command line: asks the daemon, and shows what it says as a table or as JSON.
+//! The operator's command line: asks the daemon, and shows what it says as a table or as JSON; renders web
+//! pages, which takes no daemon.
 
 mod block;
 mod endpoint;
+mod pages;
 mod show;
 
 use std::io::{self, Write as _};
@@ -19,8 +21,9 @@ use crate::admin::{Destination, PeerRow};
 use crate::probe::Step;
 use block::BlockCommand;
 use endpoint::EndpointCommand;
+use pages::PagesArgs;
 
-/// What an operator can ask of the running daemon.
+/// What an operator can ask for, most of it of the running daemon.
 #[derive(Debug, Subcommand)]
 pub enum OperatorCommand {
     /// Show which way mail for each peer goes and how it fares
@@ -54,6 +57,9 @@ pub enum OperatorCommand {
     /// Show or change the block list: whom mail is refused from
     #[command(subcommand)]
     Block(BlockCommand),
+    /// Write the relay's web pages, as chatmail.ini has it, for nginx to serve
+    #[command(after_help = pages::AFTER_HELP)]
+    Pages(PagesArgs),
 }
 
 /// How all of these commands end.
@@ -151,6 +157,7 @@ impl OperatorCommand {
             }
             Self::Endpoint(command) => command.ask(&daemon),
             Self::Block(command) => command.ask(&daemon),
+            Self::Pages(arguments) => arguments.render(config),
         }
     }
 }
