@@ -125,6 +125,16 @@ impl Layout {
         self.etc().join("nginx.conf")
     }
 
+    /// The header fields of web pages, for nginx.
+    pub fn page_headers(&self) -> PathBuf {
+        self.etc().join("page-headers.conf")
+    }
+
+    /// The web pages.
+    pub fn pages(&self) -> PathBuf {
+        self.root.join("www")
+    }
+
     /// What nginx keeps of large requests.
     pub fn nginx_temp(&self) -> PathBuf {
         self.root.join("nginx")

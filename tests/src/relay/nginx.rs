@@ -1,18 +1,20 @@
-//! A private nginx, which has TLS for the bridge.
+//! A private nginx, which has TLS for the bridge and serves the web pages.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use chatmail::config::Listen;
 
 use super::Relay;
+use crate::binaries;
 use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
 const NGINX_CONF: &str = include_str!("../../config/nginx/nginx.conf");
+const PAGE_HEADERS: &str = include_str!("../../config/nginx/page-headers.conf");
 
 /// The process.
 pub(super) const NAME: &str = "nginx";
@@ -20,10 +22,10 @@ pub(super) const NAME: &str = "nginx";
 /// Who its workers run as: the user of Debian's package.
 pub(super) const USER: &str = "www-data";
 
-/// Writes nginx's configuration.
+/// Writes nginx's configuration and, from `chatmail.ini`, which is there, the web pages.
 ///
 /// # Errors
-/// The file cannot be written, or the bridge listens on a port.
+/// A file cannot be written, the bridge listens on a port, or it renders no pages.
 pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let layout = &relay.layout;
     let Listen::Unix(bridge) = &relay.config.mxdeliv_listen else {
@@ -47,8 +49,30 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("client_header", relay.config.mxdeliv_client_header.clone()),
         ("max_headers", max_headers(relay)?),
         ("bridge", bridge.display().to_string()),
+        ("pages", layout.pages().display().to_string()),
+        ("headers", layout.page_headers().display().to_string()),
     ];
+    fs::write(layout.page_headers(), PAGE_HEADERS)?;
+    render_pages(relay)?;
     fs::write(layout.nginx_conf(), render(NGINX_CONF, &values)?)?;
+    Ok(())
+}
+
+/// Has the bridge render the web pages, as an operator would.
+fn render_pages(relay: &Relay) -> anyhow::Result<()> {
+    let output = Command::new(binaries::release("mxdeliv-bridge")?)
+        .arg("--config")
+        .arg(relay.layout.chatmail_ini())
+        .arg("pages")
+        .arg(relay.layout.pages())
+        .output()
+        .context("running mxdeliv-bridge")?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "`mxdeliv-bridge pages` failed ({}): {complaint}",
+        output.status
+    );
     Ok(())
 }
 
