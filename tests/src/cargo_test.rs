@@ -7,7 +7,7 @@ use anyhow::ensure;
 use tokio::time::sleep;
 
 use crate::binaries;
-use crate::host::{self, state};
+use crate::host::{self, packages, state};
 
 /// How long a testbed may take to end after its test.
 const END_PATIENCE: Duration = Duration::from_secs(15);
@@ -29,7 +29,7 @@ pub struct TestArgs {
 /// # Errors
 /// Something is missing, a test failed, or a testbed outlived its test.
 pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
-    host::prepare(args.yes).await?;
+    host::prepare_with(args.yes, &packages::for_tests()).await?;
     // End-to-end tests run the release binaries, as users will.
     binaries::build()?;
 

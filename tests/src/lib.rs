@@ -4,6 +4,7 @@
 //! - [`authority`]: who signs the relays' certificates
 //! - [`bench`]: measurements of whole relays
 //! - [`binaries`]: building and finding what a relay runs
+//! - [`browser`]: a headless Chromium
 //! - [`cargo_test`]: running every test
 //! - [`cli`]: the command line
 //! - [`client`]: SMTP and IMAP clients
@@ -28,6 +29,7 @@ pub mod app_login;
 pub mod authority;
 pub mod bench;
 pub mod binaries;
+pub mod browser;
 pub mod cargo_test;
 pub mod cli;
 pub mod client;

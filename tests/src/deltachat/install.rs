@@ -51,7 +51,8 @@ pub async fn server_program() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-fn cache_folder() -> anyhow::Result<PathBuf> {
+/// Where what does not come from Debian or with the source is kept.
+pub(crate) fn cache_folder() -> anyhow::Result<PathBuf> {
     let absolute = |name| {
         env::var_os(name)
             .map(PathBuf::from)

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::browser::{self, axe};
+
 /// What `cargo testbed` needs and a plain Debian lacks.
 ///
 /// Of systemd, systemd-analyze, which looks at our units. Where it is not there already nothing starts it.
@@ -25,6 +27,17 @@ const PACKAGES: [&str; 8] = [
 
 /// What `cargo testbed bench signing` compares with, and nothing else needs.
 pub const OPENDKIM: &str = "opendkim";
+
+/// What tests of web pages need, and nothing else: a browser, a typeface for it, and the program that fetches
+/// axe-core, unless there is one that did not come from Debian.
+pub fn for_tests() -> Vec<&'static str> {
+    let mut packages = vec![browser::PACKAGE, "fonts-dejavu-core"];
+    let there = Command::new(axe::NPM).arg("--version").output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        packages.push(axe::NPM);
+    }
+    packages
+}
 
 /// Of those, the ones that come with a service.
 const SERVICES: [(&str, &str); 5] = [

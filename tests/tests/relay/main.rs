@@ -46,3 +46,5 @@ mod traffic;
 mod undeliverable;
 mod units;
 mod ways;
+mod web_browser;
+mod web_pages;
