@@ -75,6 +75,31 @@ pub(super) fn to_app(domain: &Domain, invite: Option<Result<Token, NoInvite>>) -
     (StatusCode::FOUND, [(header::LOCATION, location)]).into_response()
 }
 
+/// Whether a client shows pages to somebody, as browsers do and apps do not.
+pub(super) fn takes_pages(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            let mut kinds = value.split([',', ';']);
+            kinds.any(|kind| kind.trim().eq_ignore_ascii_case("text/html"))
+        })
+}
+
+/// Hands a browser over to the app with an address and a password, on a relay whose certificate the app
+/// must not check.
+pub(super) fn to_login(suggestion: &Suggestion) -> Response {
+    let url = dclogin_url(&suggestion.address.to_string(), &suggestion.password);
+    let Ok(location) = HeaderValue::try_from(url) else {
+        return Refusal::Misconfigured.into_response();
+    };
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (StatusCode::FOUND, headers).into_response()
+}
+
 /// Something else than can be done here.
 pub(super) fn wrong_method() -> Response {
     let allow = [(header::ALLOW, HeaderValue::from_static("GET, POST"))];
@@ -178,6 +203,19 @@ mod tests {
         let url = dclogin_url("a@[192.0.2.1]", "p&w-ü");
         let expected = "dclogin:a%40%5B192.0.2.1%5D?p=p%26w-%C3%BC&v=1&ic=3&sc=3";
         assert_eq!(url, expected);
+    }
+
+    #[rstest]
+    #[case("text/html,application/xhtml+xml,*/*;q=0.8", true)]
+    #[case("application/xml, Text/HTML;q=0.5", true)]
+    #[case("application/json", false)]
+    #[case("*/*", false)]
+    #[case("text/htmlx", false)]
+    #[case("", false)]
+    fn browsers_ask_for_pages(#[case] accept: &'static str, #[case] expected: bool) {
+        let headers = [(header::ACCEPT, HeaderValue::from_static(accept))];
+        assert_eq!(takes_pages(&HeaderMap::from_iter(headers)), expected);
+        assert!(!takes_pages(&HeaderMap::new()));
     }
 
     #[rstest]

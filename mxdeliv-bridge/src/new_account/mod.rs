@@ -10,7 +10,7 @@
 //! - `POST`: JSON `{"email": …, "password": …}`. Apps cannot check the certificate of a relay at an IP address
 //!   or with a name that begins with `_`; there `dclogin_url` tells them to do without.
 //! - `GET`: a redirect that makes a browser hand over to the app, which will `POST`. Where apps could not do that
-//!   the answer is that of `POST`, for the relay's web page.
+//!   a browser is redirected to the `dclogin_url` itself, and others get the answer of `POST`.
 //! - Whatever is refused has a `reason` in JSON, which apps show. 403: not for you; 429 and 503: later.
 //!
 //! `/cgi-bin/newemail.py` is the same, for links and QR codes of classic relays.
@@ -99,7 +99,11 @@ async fn new_account(State(desk): State<Arc<Desk>>, request: Request) -> Respons
         Method::GET if !desk.domain.is_uncertified() => answer::to_app(&desk.domain, invite),
         Method::GET | Method::POST => {
             let client = desk.client_header.client(request.headers());
+            // Whoever has clicked on the link does not want to read JSON.
+            let is_browser =
+                request.method() == Method::GET && answer::takes_pages(request.headers());
             match desk.suggest(client, invite).await {
+                Ok(suggestion) if is_browser => answer::to_login(&suggestion),
                 Ok(suggestion) => answer::suggestion(&desk.domain, &suggestion),
                 Err(refusal) => refusal.into_response(),
             }

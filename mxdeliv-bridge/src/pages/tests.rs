@@ -330,3 +330,17 @@ fn without_pages_there_is_what_programs_read() {
     assert!(pages.text(".well-known/mta-sts.txt").contains("enforce"));
     assert!(!pages.folder.path().join("index.html").exists());
 }
+
+#[rstest]
+#[case("open", "The button opens Delta Chat")]
+#[case("closed", "New profiles are not given out here")]
+#[case("invite", "Profiles here are by invite")]
+fn the_first_page_says_who_may_have_a_profile(#[case] registration: &str, #[case] words: &str) {
+    let settings = format!("mail_domain = chat.example\nregistration = {registration}");
+    let pages = Pages::of(&settings);
+    let shown = pages.words("index.html");
+    assert!(shown.contains(words), "{shown}");
+    // There is a link, and a QR code, only where everybody may follow it.
+    let links = pages.text("index.html").matches("chat.example/new").count();
+    assert_eq!(links > 0, registration == "open", "{links} links");
+}

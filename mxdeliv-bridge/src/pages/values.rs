@@ -1,6 +1,7 @@
 //! What the templates may say of a relay: keys of `chatmail.ini` under their own names, and a few more.
 
 use chatmail::Config;
+use chatmail::registration::Registration;
 use minijinja::{Value, context};
 
 use super::qr_code::{self, QrError};
@@ -8,7 +9,7 @@ use super::qr_code::{self, QrError};
 /// The variables of all templates.
 ///
 /// Beside the keys: `self_signed` (no public authority vouches for the relay), `mail_host` (where its servers
-/// are), `link` and `link_qr_code` (what gets somebody a profile), `large_message_size`, `operator_named`
+/// are), `registration` (`open`, `closed` or `invite`), `link` and `link_qr_code` (what gets somebody a profile), `large_message_size`, `operator_named`
 /// (whether the operator has said who is responsible) and `privacy_mail_is_address`. Sizes are in octets.
 ///
 /// # Errors
@@ -24,6 +25,11 @@ pub(super) fn of(config: &Config) -> Result<Value, QrError> {
         mail_domain => config.mail_domain.as_str(),
         mail_host,
         self_signed => config.mail_domain.is_uncertified(),
+        registration => match config.registration {
+            Registration::Open => "open",
+            Registration::Closed => "closed",
+            Registration::Invite => "invite",
+        },
         // The one value that is markup; nobody but us writes it.
         link_qr_code => Value::from_safe_string(qr_code::svg(&link)?),
         link,

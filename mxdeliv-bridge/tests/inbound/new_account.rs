@@ -183,6 +183,18 @@ async fn apps_are_told_not_to_check_what_cannot_be_checked(
         );
         assert_eq!((answer.status, &body["dclogin_url"]), (200, &json!(url)));
     }
+    // A browser is handed over to the app with all of that.
+    let get = Post {
+        method: "GET",
+        ..request("/new")
+    };
+    let answer = bridge
+        .post(&get.with("Accept", "text/html,*/*;q=0.8"))
+        .await;
+    let expected = "location: dclogin:";
+    assert_eq!(answer.status, 302);
+    assert!(answer.head.contains(expected), "{}", answer.head);
+    assert!(answer.head.contains("no-store"), "{}", answer.head);
 }
 
 #[tokio::test]
