@@ -18,15 +18,12 @@ use crate::trim::{Candidate, Trimming, trim};
 /// Why a mailbox cannot be made smaller.
 #[derive(Debug, thiserror::Error)]
 pub enum QuotaError {
-    /// What was named is not a mailbox of this relay.
+    /// What was named is not a mailbox of this relay. The text does not repeat it: it may be an address.
     #[error(
-        "{path} is no mailbox in mailboxes_dir = {mailboxes}; give its path, or an address",
-        path = path.display(),
+        "MAILBOX is no mailbox in mailboxes_dir = {mailboxes}; give its path, or an address",
         mailboxes = mailboxes.display()
     )]
     NoMailbox {
-        /// What was named.
-        path: PathBuf,
         /// Where mailboxes are.
         mailboxes: PathBuf,
     },
@@ -71,7 +68,6 @@ fn cannot(action: &'static str) -> impl Fn(io::Error) -> QuotaError {
 fn open(config: &Config, mailbox: &Path) -> Result<Directory, QuotaError> {
     let mailboxes = &config.mailboxes_dir;
     let no_mailbox = || QuotaError::NoMailbox {
-        path: mailbox.into(),
         mailboxes: mailboxes.clone(),
     };
     let root = Directory::open_path(mailboxes).map_err(cannot("open mailboxes_dir"))?;

@@ -99,6 +99,7 @@ fn what_is_no_mailbox_of_this_relay_is_refused() {
             told.contains("is no mailbox in mailboxes_dir"),
             "{mailbox}: {told}"
         );
+        assert!(!told.contains('@'), "{told}");
     }
     assert!(precious.exists());
     assert!(tree.path("a@x.org/cur/1.x,S=99999999").exists());
