@@ -341,6 +341,6 @@ fn the_first_page_says_who_may_have_a_profile(#[case] registration: &str, #[case
     let shown = pages.words("index.html");
     assert!(shown.contains(words), "{shown}");
     // There is a link, and a QR code, only where everybody may follow it.
-    let links = pages.text("index.html").matches("chat.example/new").count();
+    let links = pages.text("index.html").matches("\"dcaccount:").count();
     assert_eq!(links > 0, registration == "open", "{links} links");
 }
