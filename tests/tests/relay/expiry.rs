@@ -132,7 +132,7 @@ async fn a_login_while_an_account_is_being_deleted_keeps_it() -> anyhow::Result<
     set_age(&bob.join("password"), 91)?;
 
     // Told to stop, the run would take back the deletion by itself: so it has to come to its end.
-    let arguments = ["run", "--remove", "--login-window", "20"];
+    let arguments = ["run", "--remove", "--login-window", "40"];
     let running = expiry_cron(target, &arguments)?
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
