@@ -21,6 +21,9 @@ use expiry_cron::rules::{Part, Rules};
 use expiry_cron::run::{self, RunError, run};
 use expiry_cron::time::Time;
 
+/// The name in the log.
+const NAME: &str = "expiry-cron";
+
 /// Deletes old mail and unused accounts of a chatmail relay, makes room in full mailboxes, and reports
 /// what is stored.
 ///
@@ -161,23 +164,22 @@ error.";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut status = None;
-    let exit = match arguments.command {
-        Command::CheckConfig(check) => check.run(&arguments.config),
-        Command::Run(run) => arguments.config.run("expiry-cron", |config| {
-            status = Some(end(run.run(config)));
-            Exit::Stopped
-        }),
-        Command::Quota(quota) => arguments.config.run("expiry-cron", |config| {
-            status = Some(end(quota.run(config)));
-            Exit::Stopped
-        }),
-        Command::Report(report) => arguments.config.run("expiry-cron", |config| {
-            status = Some(end(report.run(config)));
-            Exit::Stopped
-        }),
+    let mut status = ExitCode::SUCCESS;
+    let mut ended = |result| {
+        status = end(result);
+        Exit::Stopped
     };
-    status.unwrap_or_else(|| exit.into())
+    let config = &arguments.config;
+    let exit = match arguments.command {
+        Command::CheckConfig(check) => check.run(config),
+        Command::Run(run) => config.run(NAME, |config| ended(run.run(config))),
+        Command::Quota(quota) => config.run(NAME, |config| ended(quota.run(config))),
+        Command::Report(report) => config.run(NAME, |config| ended(report.run(config))),
+    };
+    match exit {
+        Exit::Stopped => status,
+        exit => exit.into(),
+    }
 }
 
 /// How a command ended.

@@ -123,34 +123,37 @@ impl Undertaker<'_> {
         for doomed in batch {
             let name = doomed.mailbox.as_c_str();
             match self.delete(doomed) {
-                Ok(true) => match removal::remove(self.root, name, room) {
-                    Ok(()) => {
-                        counts.removed_mailboxes += 1;
-                        self.narrator.step(|| format!("removing {}", shown(name)));
-                    }
-                    Err(error) => {
-                        counts.errors += 1;
-                        self.narrator
-                            .trouble("remove a mailbox", &shown(name), &error);
-                    }
-                },
-                Ok(false) => {
-                    counts.kept_accounts += 1;
-                    self.narrator
-                        .step(|| format!("keeping {}: a login", shown(name)));
-                    if let Err(error) = self.lift_tombstone(name) {
-                        counts.errors += 1;
-                        self.narrator
-                            .trouble("let go of an address", &shown(name), &error);
-                    }
-                }
-                Err(error) => {
-                    counts.errors += 1;
-                    self.narrator
-                        .trouble("delete an account", &shown(name), &error);
-                }
+                Ok(true) => self.remove(name, room, counts),
+                Ok(false) => self.keep(name, counts),
+                Err(error) => self.trouble("delete an account", name, &error, counts),
             }
         }
+    }
+
+    /// Removes the mailbox of a deleted account.
+    fn remove(&self, name: &CStr, room: &mut Room, counts: &mut Counts) {
+        match removal::remove(self.root, name, room) {
+            Ok(()) => {
+                counts.removed_mailboxes += 1;
+                self.narrator.step(|| format!("removing {}", shown(name)));
+            }
+            Err(error) => self.trouble("remove a mailbox", name, &error, counts),
+        }
+    }
+
+    /// Lets go of the address of an account that somebody has logged in to.
+    fn keep(&mut self, name: &CStr, counts: &mut Counts) {
+        counts.kept_accounts += 1;
+        self.narrator
+            .step(|| format!("keeping {}: a login", shown(name)));
+        if let Err(error) = self.lift_tombstone(name) {
+            self.trouble("let go of an address", name, &error, counts);
+        }
+    }
+
+    fn trouble(&self, what: &str, name: &CStr, error: &dyn std::error::Error, counts: &mut Counts) {
+        counts.errors += 1;
+        self.narrator.trouble(what, &shown(name), error);
     }
 
     /// Deletes an account, if nobody has taken that back. Its mailbox is still there.
@@ -190,9 +193,7 @@ impl Undertaker<'_> {
         let name = doomed.mailbox.as_c_str();
         let opened = self.root.open(name);
         if let Err(error) = opened.and_then(|mailbox| account::take_back(&mailbox)) {
-            counts.errors += 1;
-            self.narrator
-                .trouble("keep an account", &shown(name), &error);
+            self.trouble("keep an account", name, &error, counts);
         }
     }
 }
