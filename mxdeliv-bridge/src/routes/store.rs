@@ -7,7 +7,7 @@ use std::thread;
 use chatmail::database::{Database, DatabaseError};
 use chatmail::log_limit::LogLimit;
 use chatmail::{Config, Domain};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Transaction, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::PeerState;
@@ -141,10 +141,10 @@ fn write_changes(database: &mut Database, changes: &[Change]) -> Outcome {
     if changes.is_empty() {
         return Ok(());
     }
-    in_transaction(database, |transaction| {
-        changes
-            .iter()
-            .try_for_each(|change| write_change(transaction, change))
+    database.change(|transaction| {
+        let mut changes = changes.iter();
+        let written = changes.try_for_each(|change| write_change(transaction, change));
+        written.map(Ok)
     })
 }
 
@@ -153,7 +153,7 @@ fn write_override(
     domain: &Domain,
     decision: Option<&Override>,
 ) -> Outcome {
-    in_transaction(database, |transaction| {
+    database.change(|transaction| {
         let written = match decision {
             Some(decision) => transaction.execute(
                 "INSERT OR REPLACE INTO overrides VALUES (?1, ?2, ?3)",
@@ -164,22 +164,8 @@ fn write_override(
                 params![domain.as_str()],
             ),
         };
-        written.map(drop)
+        written.map(|_| Ok(()))
     })
-}
-
-fn in_transaction(
-    database: &mut Database,
-    write: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
-) -> Outcome {
-    let error = database.error();
-    let written = || {
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = Transaction::new(database.connection(), behavior)?;
-        write(&transaction)?;
-        transaction.commit()
-    };
-    written().map_err(error)
 }
 
 fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
