@@ -8,6 +8,7 @@
 //! - [`database`] - the file of the small tables
 //! - [`dict`] - Dovecot's dict protocol
 //! - [`dns`] - who takes a domain's mail, and where hosts are
+//! - [`documents`] - manual pages and shell completions
 //! - [`invites`] - who may make an account on a relay that is not open
 //! - [`lifecycle`] - readiness, signals, exit statuses
 //! - [`listen`] - listening sockets
@@ -31,6 +32,7 @@ pub mod config;
 pub mod database;
 pub mod dict;
 pub mod dns;
+pub mod documents;
 pub mod invites;
 pub mod lifecycle;
 pub mod listen;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 /// How long a daemon goes on with work it has begun once it was told to stop.
 ///
@@ -77,9 +78,25 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Tells systemd, when it started us, that requests are answered from now on.
+/// Tells systemd, when it started us, that requests are answered from now on, and keeps telling it that
+/// this is still so, when it wants to know (`WatchdogSec=`): from the runtime that answers them, so that
+/// a daemon which hangs is killed and started again.
+///
+/// Called inside the runtime.
 pub fn notify_ready() {
     notify(NotifyState::Ready);
+    if let Some(patience) = sd_notify::watchdog_enabled() {
+        tokio::spawn(keep_alive((patience / 3).max(Duration::from_millis(1))));
+    }
+}
+
+async fn keep_alive(pause: Duration) {
+    let mut ticks = tokio::time::interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        notify(NotifyState::Watchdog);
+    }
 }
 
 /// Tells systemd that no new work is taken.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chatmail::Config;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
+use chatmail::documents::DocumentsArgs;
 use chatmail::lifecycle::{
     DRAIN_DEADLINE, Exit, StopSignals, notify_ready, notify_stopping, raise_descriptor_limit,
 };
@@ -48,6 +49,9 @@ enum Command {
     /// Look at the block list, or change it: addresses, domains and networks that mail is refused from
     #[command(subcommand)]
     Blocks(BlocksCommand),
+    /// Write manual pages and shell completions, for a package
+    #[command(hide = true)]
+    Documents(DocumentsArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
             });
         }
         Some(Command::CheckConfig(check)) => check.run(config),
+        Some(Command::Documents(documents)) => documents.run::<Arguments>(),
         Some(Command::Serve) | None => config.run("doveauth", serve),
     };
     exit.into()

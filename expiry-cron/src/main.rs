@@ -12,6 +12,7 @@ use anyhow::anyhow;
 use chatmail::Config;
 use chatmail::accounts::deletion::LOGIN_WINDOW;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
+use chatmail::documents::DocumentsArgs;
 use chatmail::lifecycle::{Exit, StopSignals};
 use clap::{Parser, Subcommand, ValueEnum};
 use expiry_cron::mailboxes::THREADS;
@@ -51,6 +52,9 @@ enum Command {
     Report(ReportArgs),
     /// Check the configuration file, or explain its keys
     CheckConfig(CheckConfigArgs),
+    /// Write manual pages and shell completions, for a package
+    #[command(hide = true)]
+    Documents(DocumentsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -172,6 +176,7 @@ fn main() -> ExitCode {
     let config = &arguments.config;
     let exit = match arguments.command {
         Command::CheckConfig(check) => check.run(config),
+        Command::Documents(documents) => documents.run::<Arguments>(),
         Command::Run(run) => config.run(NAME, |config| ended(run.run(config))),
         Command::Quota(quota) => config.run(NAME, |config| ended(quota.run(config))),
         Command::Report(report) => config.run(NAME, |config| ended(report.run(config))),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chatmail::Config;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
+use chatmail::documents::DocumentsArgs;
 use chatmail::lifecycle::{self, Exit, StopSignals};
 use clap::{Parser, Subcommand};
 use filtermail::check::CheckArgs;
@@ -32,6 +33,9 @@ enum Command {
     Check(CheckArgs),
     /// Make DKIM keys, print their DNS records, ask DNS for them
     Dkim(DkimArgs),
+    /// Write manual pages and shell completions, for a package
+    #[command(hide = true)]
+    Documents(DocumentsArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -77,6 +81,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::CheckConfig(check)) => check.run(&arguments.config).into(),
+        Some(Command::Documents(documents)) => documents.run::<Arguments>().into(),
         Some(Command::Check(check)) => run_check(&check),
         Some(Command::Dkim(dkim)) => run_dkim(&arguments.config, &dkim),
         Some(Command::Serve) | None => arguments.config.run("filtermail", run_daemon).into(),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chatmail::Config;
 use chatmail::cli::{CheckConfigArgs, ConfigArgs};
+use chatmail::documents::DocumentsArgs;
 use chatmail::lifecycle::{self, Exit, StopSignals};
 use clap::{Parser, Subcommand};
 use mxdeliv_bridge::Daemon;
@@ -29,6 +30,9 @@ enum Command {
     CheckConfig(CheckConfigArgs),
     #[command(flatten)]
     Operator(OperatorCommand),
+    /// Write manual pages and shell completions, for a package
+    #[command(hide = true)]
+    Documents(DocumentsArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
     let exit = match arguments.command {
         Some(Command::Operator(command)) => return command.run(&arguments.config),
         Some(Command::CheckConfig(check)) => check.run(&arguments.config),
+        Some(Command::Documents(documents)) => documents.run::<Arguments>(),
         Some(Command::Serve) | None => arguments.config.run("mxdeliv-bridge", serve),
     };
     exit.into()

@@ -60,8 +60,12 @@ pub fn release(name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// Cargo puts binaries into `TARGET/PROFILE` and tests into `TARGET/PROFILE/deps`.
-fn release_folder() -> anyhow::Result<PathBuf> {
+/// The folder of the release binaries: cargo puts binaries into `TARGET/PROFILE` and tests into
+/// `TARGET/PROFILE/deps`.
+///
+/// # Errors
+/// We do not run from a target folder.
+pub fn release_folder() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("finding our own binary")?;
     let mut folder = own.parent().context("a binary in a folder")?;
     if folder.ends_with("deps") {

@@ -7,6 +7,7 @@ use crate::bench::{self, BenchArgs};
 use crate::cargo_test::{self, TestArgs};
 use crate::measured_run::{self, MeasuredRunArgs};
 use crate::null_milter::{self, NullMilterArgs};
+use crate::package::{self, PackageArgs};
 use crate::relay::{DomainKind, RelayOptions};
 use crate::test_relay::TestRelay;
 use crate::up::{self, NameArgs, UpArgs};
@@ -42,7 +43,8 @@ Examples:
   cargo testbed down                    stop the detached relay
   cargo testbed demo --yes              the main job in a minute, on a fresh machine
   cargo testbed test --yes              every test of the project
-  cargo testbed bench --list            what can be measured";
+  cargo testbed bench --list            what can be measured
+  cargo testbed package --yes           target/debian/chatmail-suite_VERSION_ARCHITECTURE.deb";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -61,6 +63,8 @@ enum Command {
     Test(TestArgs),
     /// Measure whole relays
     Bench(BenchArgs),
+    /// Build the Debian package
+    Package(PackageArgs),
     /// Be the milter of a relay whose milter does nothing
     #[command(hide = true)]
     NullMilter(NullMilterArgs),
@@ -80,6 +84,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => show(&args).await,
         Command::Test(args) => cargo_test::run(&args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Package(args) => package::run(&args),
         Command::NullMilter(args) => null_milter::run(&args),
         Command::MeasuredRun(args) => measured_run::run(&args),
     }

@@ -42,6 +42,7 @@ pub mod mail;
 pub mod measured_run;
 pub mod notifications;
 pub mod null_milter;
+pub mod package;
 pub mod peers;
 pub mod relay;
 pub mod supervisor;

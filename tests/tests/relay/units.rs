@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, ensure};
+use chatmail::Config;
+use chatmail::config::Listen;
 use testbed::binaries;
 
 /// Debian's own units.
@@ -21,8 +23,25 @@ const LOCAL_UNITS: &str = "etc/systemd/system";
 /// The most that `systemd-analyze security` may find a service exposed, in tenths: 2.0 of 10.
 const MOST_EXPOSED: &str = "--threshold=20";
 
-/// When timers elapse.
-const TIMES: [(&str, &str); 1] = [("expiry-cron.timer", "00:02:00")];
+/// When timers elapse next, after some times.
+const TIMES: [(&str, [(&str, &str); 3]); 2] = [
+    (
+        "expiry-cron-report.timer",
+        [
+            ("2027-02-28 00:00:00", "2027-02-28 00:17:00"),
+            ("2027-02-28 00:17:01", "2027-02-28 01:17:00"),
+            ("2027-02-28 23:59:59", "2027-03-01 00:17:00"),
+        ],
+    ),
+    (
+        "expiry-cron.timer",
+        [
+            ("2027-02-28 00:00:00", "2027-02-28 00:02:00"),
+            ("2027-02-28 00:02:01", "2027-03-01 00:02:00"),
+            ("2027-02-28 23:59:59", "2027-03-01 00:02:00"),
+        ],
+    ),
+];
 
 /// A root with units in it.
 struct Root {
@@ -196,7 +215,7 @@ fn timers_elapse_when_they_should_and_have_a_service() -> anyhow::Result<()> {
     let root = Root::with_ours()?;
     let timers: Vec<_> = root.of_kind(".timer").collect();
     ensure!(timers == TIMES.map(|(timer, _)| timer), "{timers:?}");
-    for (timer, time) in TIMES {
+    for (timer, times) in TIMES {
         let service = timer.replace(".timer", ".service");
         ensure!(root.units.contains(&service), "{timer} without a service");
         let unit = root.text(timer)?;
@@ -204,17 +223,87 @@ fn timers_elapse_when_they_should_and_have_a_service() -> anyhow::Result<()> {
         let [when] = when.as_slice() else {
             anyhow::bail!("{timer} elapses at {when:?}");
         };
-        let (days, hours) = ("2027-02-28", ["00:00:00", "00:02:01", "23:59:59"]);
-        let expected = ["2027-02-28", "2027-03-01", "2027-03-01"];
-        for (hour, day) in hours.into_iter().zip(expected) {
+        for (after, next) in times {
             let output = systemd_analyze()
-                .args(["calendar", "--base-time", &format!("{days} {hour}"), when])
+                .args(["calendar", "--base-time", after, when])
                 .output()?;
             let said = text(&output.stdout);
-            let next = format!("{day} {time} UTC");
-            ensure!(said.contains(&next), "{timer} after {hour}: {said}");
+            let found = said.contains(&format!("{next} UTC"));
+            ensure!(found, "{timer} after {after}: {said}");
         }
     }
+    Ok(())
+}
+
+/// A daemon whose sockets systemd keeps, and does not start without a configuration.
+#[test]
+fn sockets_and_services_belong_together() -> anyhow::Result<()> {
+    const CONDITION: &str = "/etc/chatmail/chatmail.ini";
+    let root = Root::with_ours()?;
+    let sockets: BTreeSet<_> = root.of_kind(".socket").collect();
+    let mut named = BTreeSet::new();
+    for unit in root.of_kind(".service") {
+        let service = root.text(unit)?;
+        let condition: Vec<_> = values(&service, "ConditionPathExists").collect();
+        ensure!(condition == [CONDITION], "{unit} starts without it");
+        let lists = ["Sockets", "Requires", "After"].map(|setting| {
+            let names = values(&service, setting).flat_map(str::split_whitespace);
+            names.collect::<BTreeSet<_>>()
+        });
+        let [own, required, before] = &lists;
+        ensure!(own == required, "{unit} runs without its sockets");
+        ensure!(own.is_subset(before), "{unit} starts before its sockets");
+        for socket in own {
+            let text = root.text(socket)?;
+            let starts = values(&text, "Service").next();
+            let starts = starts.unwrap_or(socket.trim_end_matches(".socket"));
+            let starts = starts.trim_end_matches(".service");
+            ensure!(starts == unit.trim_end_matches(".service"), "{socket}");
+            let condition: Vec<_> = values(&text, "ConditionPathExists").collect();
+            ensure!(condition == [CONDITION], "{socket} starts without it");
+            named.insert((*socket).to_owned());
+        }
+    }
+    ensure!(
+        sockets.iter().copied().eq(named.iter().map(String::as_str)),
+        "sockets of nobody among {sockets:?}"
+    );
+    Ok(())
+}
+
+/// The paths at which systemd listens are those that the daemons expect unless told otherwise.
+#[test]
+fn sockets_are_where_the_daemons_look_for_them() -> anyhow::Result<()> {
+    let (config, _) = Config::parse("[params]\nmail_domain = chat.test\n", Path::new("x"))?;
+    let unix = |listen: &Listen| match listen {
+        Listen::Unix(path) => Some(path.clone()),
+        Listen::Tcp(_) => None,
+    };
+    let expected: BTreeSet<_> = [
+        unix(&config.filtermail_listen),
+        unix(&config.filtermail_incoming_listen),
+        unix(&config.filtermail_bounce_listen),
+        unix(&config.mxdeliv_listen),
+        Some(config.doveauth_socket),
+        Some(config.lastlogin_socket),
+        Some(config.metadata_socket),
+        Some(config.policy_socket),
+        Some(config.blocks_socket),
+        Some(config.mxdeliv_lmtp_socket),
+        Some(config.mxdeliv_return_socket),
+        Some(config.mxdeliv_route_socket),
+        Some(config.mxdeliv_admin_socket),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let root = Root::with_ours()?;
+    let mut found = BTreeSet::new();
+    for unit in root.of_kind(".socket") {
+        let text = root.text(unit)?;
+        found.extend(values(&text, "ListenStream").map(PathBuf::from));
+    }
+    assert_eq!(found, expected);
     Ok(())
 }
 
