@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+
+use crate::host::network::Network;
 
 /// How long a program may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
@@ -159,14 +162,40 @@ impl Supervisor {
 impl Program {
     fn spawn(&self) -> anyhow::Result<Child> {
         let context = || format!("starting {}", self.name);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .with_context(context)?;
         // setpriv becomes the program, so the process id is the program's.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM"]);
+        if !self.sockets.is_empty() {
+            let mappings = self.socket_mappings().with_context(context)?;
+            command
+                .env("LISTEN_FDS", mappings.len().to_string())
+                .fd_mappings(mappings)
+                .with_context(context)?;
+        }
+        self.describe(command.as_std_mut()).with_context(context)?;
+        let child = command.spawn().with_context(context)?;
+        self.write_pidfile(child.id())?;
+        Ok(child)
+    }
+
+    /// Starts it on a network, for an owner that ends it by itself: no [`Supervisor`] watches it, and it
+    /// outlives the thread that started it. It is handed no sockets.
+    ///
+    /// # Errors
+    /// It cannot be executed, or its log cannot be written.
+    pub fn start_on(&self, network: &Network) -> anyhow::Result<std::process::Child> {
+        let context = || format!("starting {}", self.name);
+        let mut command = std::process::Command::new("setpriv");
+        self.describe(&mut command).with_context(context)?;
+        // A child is on the network of the thread that starts it.
+        let child = network.enter(|| command.spawn())?.with_context(context)?;
+        self.write_pidfile(Some(child.id()))?;
+        Ok(child)
+    }
+
+    /// Everything of a `setpriv` command that does not depend on who watches it.
+    fn describe(&self, command: &mut std::process::Command) -> std::io::Result<()> {
+        let log = File::options().create(true).append(true).open(&self.log)?;
         if let Some(user) = self.user {
             command.args(["--reuid", user, "--regid", user, "--init-groups"]);
             // As in a systemd unit: no program that it runs has rights beyond its own.
@@ -176,14 +205,7 @@ impl Program {
             let capability = "+net_bind_service";
             command.args(["--inh-caps", capability, "--ambient-caps", capability]);
         }
-        if !self.sockets.is_empty() {
-            let mappings = self.socket_mappings().with_context(context)?;
-            command
-                .env("LISTEN_FDS", mappings.len().to_string())
-                .fd_mappings(mappings)
-                .with_context(context)?;
-        }
-        let child = command
+        command
             .arg("--")
             .args(&self.command)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -192,15 +214,17 @@ impl Program {
             .env_remove("NOTIFY_SOCKET")
             .current_dir("/")
             .stdin(Stdio::null())
-            .stdout(log.try_clone().with_context(context)?)
+            .stdout(log.try_clone()?)
             .stderr(log)
-            .process_group(0)
-            .spawn()
-            .with_context(context)?;
-        if let (Some(pidfile), Some(pid)) = (&self.pidfile, child.id()) {
-            write_pidfile(pidfile, pid)?;
+            .process_group(0);
+        Ok(())
+    }
+
+    fn write_pidfile(&self, pid: Option<u32>) -> anyhow::Result<()> {
+        match (&self.pidfile, pid) {
+            (Some(pidfile), Some(pid)) => write_pidfile(pidfile, pid),
+            _ => Ok(()),
         }
-        Ok(child)
     }
 
     fn socket_mappings(&self) -> std::io::Result<Vec<FdMapping>> {

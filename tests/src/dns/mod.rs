@@ -35,6 +35,7 @@ mod zone;
 pub use server::DnsServer;
 pub use zone::{Data, Failure, Zone};
 
+use crate::host::network::Network;
 use crate::target::Process;
 use crate::template::render;
 
@@ -60,6 +61,9 @@ const SIGNAL_AGAIN: Duration = Duration::from_secs(2);
 pub struct Dns {
     /// Where it answers, over UDP and TCP.
     pub server: SocketAddr,
+    /// Where that address is.
+    #[serde(default)]
+    pub network: Network,
     /// Its process.
     pub process: Process,
     folder: PathBuf,
@@ -132,8 +136,14 @@ impl Dns {
 
     fn write(&self, zone: &Zone) -> anyhow::Result<()> {
         let (silent, broken) = zone.failures(&self.empty_zone());
+        // On a LAN there is nobody but those who may ask.
+        let clients = match self.server.ip().is_loopback() {
+            true => "127.0.0.0/8",
+            false => "0.0.0.0/0",
+        };
         let values = [
             ("ip", self.server.ip().to_string()),
+            ("clients", clients.to_owned()),
             ("folder", self.folder.display().to_string()),
             ("silent", silent),
             ("broken", broken),
@@ -159,7 +169,7 @@ impl Dns {
             let signalled = self.signal(Signal::SIGHUP);
             let again = Instant::now() + SIGNAL_AGAIN;
             while Instant::now() < again {
-                if question::generation(self.server, ANSWER)? == Some(generation) {
+                if self.generation()? == Some(generation) {
                     return Ok(());
                 }
                 if signalled.is_err() {
@@ -172,6 +182,27 @@ impl Dns {
             self.server,
             self.log().display()
         )
+    }
+
+    /// The generation that the server has read, `None` when it does not answer.
+    fn generation(&self) -> anyhow::Result<Option<u64>> {
+        let asked = || question::generation(self.server, ANSWER);
+        Ok(self.network.enter(asked)??)
+    }
+
+    /// Waits until the server answers with what was written last.
+    fn wait_for(&self, generation: u64) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.generation()? != Some(generation) {
+            ensure!(
+                Instant::now() < deadline,
+                "the DNS server at {} does not answer after {} seconds; see {}",
+                self.server,
+                PATIENCE.as_secs(),
+                self.log().display()
+            );
+        }
+        Ok(())
     }
 
     /// All that [`Zone`] knows, as JSON; unbound does not read it.
@@ -190,24 +221,4 @@ impl Dns {
     fn log(&self) -> PathBuf {
         self.folder.join("unbound.log")
     }
-}
-
-/// An error unless the server answers in time with what was written last.
-async fn answering(dns: &Dns, generation: u64) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let dns = dns.clone();
-    tokio::task::spawn_blocking(move || {
-        loop {
-            if question::generation(dns.server, ANSWER)? == Some(generation) {
-                return Ok(());
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "the DNS server at {} does not answer after {} seconds",
-                dns.server,
-                PATIENCE.as_secs()
-            );
-        }
-    })
-    .await?
 }

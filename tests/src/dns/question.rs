@@ -1,7 +1,7 @@
 //! The one question that the testbed itself asks its server: have you read the last change?
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::zone::GENERATION;
@@ -18,7 +18,7 @@ const ANSWER_MAX: usize = 512;
 /// # Errors
 /// There is no socket to ask from.
 pub(super) fn generation(server: SocketAddr, wait: Duration) -> io::Result<Option<u64>> {
-    let socket = UdpSocket::bind(("127.0.0.1", 0))?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.set_read_timeout(Some(wait))?;
     socket.connect(server)?;
     let question = question();

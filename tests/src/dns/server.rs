@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{Data, Dns, Failure, SERVFAIL, TIMEOUT, Zone, answering};
+use super::{Data, Dns, Failure, SERVFAIL, TIMEOUT, Zone};
 use crate::host::addresses::LoopbackAddress;
+use crate::host::network::Network;
 use crate::supervisor::{Program, Stage};
 use crate::target::Process;
 
@@ -29,8 +30,8 @@ const TTL: u32 = 60;
 pub struct DnsServer {
     dns: Dns,
     zone: Zone,
-    // Ours as long as this lives.
-    _address: LoopbackAddress,
+    // Ours as long as this lives. On a network of our own all addresses are.
+    _address: Option<LoopbackAddress>,
 }
 
 impl DnsServer {
@@ -40,8 +41,21 @@ impl DnsServer {
     /// No address is free on port 53.
     pub fn plan(folder: PathBuf) -> anyhow::Result<Self> {
         let address = LoopbackAddress::take(&[PORT])?;
+        let planned = Self::plan_at(address.ip(), Network::default(), folder)?;
+        Ok(Self {
+            _address: Some(address),
+            ..planned
+        })
+    }
+
+    /// A server at an address of a network that nobody else uses. Nothing is written yet.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn plan_at(ip: Ipv4Addr, network: Network, folder: PathBuf) -> anyhow::Result<Self> {
         let dns = Dns {
-            server: (address.ip(), PORT).into(),
+            server: (ip, PORT).into(),
+            network,
             process: Process {
                 pidfile: folder.join("unbound.pid"),
                 tree: false,
@@ -51,13 +65,13 @@ impl DnsServer {
         let mut zone = Zone::default();
         zone.set("nullmx.test", TTL, &[Data::Mx(0, String::new())])?;
         // Nobody listens there on a mail port.
-        zone.set("nomx.test", TTL, &[Data::A(address.ip())])?;
+        zone.set("nomx.test", TTL, &[Data::A(ip)])?;
         zone.fail(SERVFAIL, Failure::ServFail)?;
         zone.fail(TIMEOUT, Failure::Timeout)?;
         Ok(Self {
             dns,
             zone,
-            _address: address,
+            _address: None,
         })
     }
 
@@ -122,6 +136,15 @@ impl DnsServer {
     /// # Errors
     /// It does not in time.
     pub async fn ready(&self) -> anyhow::Result<()> {
-        answering(&self.dns, self.zone.generation()).await
+        let (dns, generation) = (self.dns.clone(), self.zone.generation());
+        tokio::task::spawn_blocking(move || dns.wait_for(generation)).await?
+    }
+
+    /// Waits until it answers, on this thread.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub fn wait(&self) -> anyhow::Result<()> {
+        self.dns.wait_for(self.zone.generation())
     }
 }

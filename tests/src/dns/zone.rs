@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -22,6 +22,8 @@ const LINE_MAX: usize = 65_000;
 pub enum Data {
     /// An IPv4 address.
     A(Ipv4Addr),
+    /// An IPv6 address.
+    Aaaa(Ipv6Addr),
     /// A mail server by preference and name; an empty name makes a null MX (RFC 7505).
     Mx(u16, String),
     /// A text, in strings of at most 255 octets.
@@ -44,6 +46,7 @@ impl Data {
     fn kind(&self) -> &'static str {
         match self {
             Self::A(_) => "A",
+            Self::Aaaa(_) => "AAAA",
             Self::Mx(..) => "MX",
             Self::Txt(_) => "TXT",
             Self::Cname(_) => "CNAME",
@@ -54,6 +57,7 @@ impl Data {
     fn text(&self) -> anyhow::Result<String> {
         Ok(match self {
             Self::A(ip) => ip.to_string(),
+            Self::Aaaa(ip) => ip.to_string(),
             Self::Mx(preference, host) => format!("{preference} {}", absolute(host)?),
             Self::Cname(name) => absolute(name)?,
             Self::Txt(strings) => {

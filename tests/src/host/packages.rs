@@ -28,16 +28,20 @@ const PACKAGES: [&str; 8] = [
 /// What `cargo testbed bench signing` compares with, and nothing else needs.
 pub const OPENDKIM: &str = "opendkim";
 
-/// What tests of web pages need, and nothing else: a browser, a typeface for it, and the program that fetches
-/// axe-core, unless there is one that did not come from Debian.
+/// What only tests need. For Debian machines: [`FOR_MACHINES`]. For web pages: a browser, a typeface for it, and
+/// the program that fetches axe-core, unless there is one that did not come from Debian.
 pub fn for_tests() -> Vec<&'static str> {
     let mut packages = vec![browser::PACKAGE, "fonts-dejavu-core"];
+    packages.extend(FOR_MACHINES);
     let there = Command::new(axe::NPM).arg("--version").output();
     if !there.is_ok_and(|output| output.status.success()) {
         packages.push(axe::NPM);
     }
     packages
 }
+
+/// What makes Debian machines ([`crate::machine`]), and nothing else needs.
+pub const FOR_MACHINES: [&str; 3] = ["mmdebstrap", "iproute2", "openssh-client"];
 
 /// Of those, the ones that come with a service.
 const SERVICES: [(&str, &str); 5] = [
@@ -88,6 +92,20 @@ pub async fn ensure_installed(yes: bool, also: &[&'static str]) -> anyhow::Resul
         install(&missing).await?;
     }
     check_dovecot_version()
+}
+
+/// Checks that everything is installed, of what every relay needs and of `also`.
+///
+/// # Errors
+/// Something is missing; the message has the command that installs it.
+pub fn require(also: &[&'static str]) -> anyhow::Result<()> {
+    let missing = missing(also)?.join(" ");
+    ensure!(
+        missing.is_empty(),
+        "missing Debian packages: {missing}. `cargo testbed test --yes` installs them, or run: apt-get install \
+         --no-install-recommends {missing}"
+    );
+    Ok(())
 }
 
 fn ask(missing: &[&str]) -> anyhow::Result<()> {

@@ -1,0 +1,10 @@
+//! Whole Debian machines with systemd, as relays are installed on: that they are what they seem, and leave nothing.
+//!
+//! It needs root and some Debian packages: `cargo testbed test` sees to it. The first run makes an image.
+
+mod boots;
+mod network;
+mod package_cache;
+mod packages;
+mod runs;
+mod sandbox;
