@@ -116,13 +116,14 @@ plug_in() {
     ! grep -q : "$dir/machines/$name/addresses" || ip -n "$ns" -6 route add default via "${lan6}1"
 }
 
-# Takes away what a machine that is down has left in the kernel.
+# Kills what there is of a machine, and takes away what it has in the kernel.
 unplug() {
     local group end=$((SECONDS + 10))
-    end "$dir/machines/$1/supervisor"
-    rm -f "$dir/machines/$1/pid"
-    [[ ! -e $(namespace "$1") ]] || ip netns del "chatmail-$run-$1"
     group=$(cgroup_of "$1")
+    # All at once, the supervisor too: one by one, the machine might be booting again meanwhile.
+    [[ ! -d $group ]] || echo 1 >"$group/cgroup.kill"
+    rm -f "$dir/machines/$1"/{pid,supervisor}
+    [[ ! -e $(namespace "$1") ]] || ip netns del "chatmail-$run-$1"
     # Its processes are dead, but the kernel may need a moment to say so.
     while [[ -d $group ]] && ! find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; do
         ((SECONDS <= end)) || die "processes of $1 are left in $group"

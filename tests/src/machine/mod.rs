@@ -26,7 +26,7 @@
 //! minute or two and the network, further ones a few seconds. `MACHINES_SUITE=trixie` takes another Debian.
 //!
 //! # What it takes
-//! Root, a kernel with overlayfs, cgroup2 (mounted anywhere) and network namespaces, the Debian packages
+//! Root, Linux 5.14 or later with overlayfs, cgroup2 (mounted anywhere) and network namespaces, the Debian packages
 //! [`crate::host::packages::FOR_MACHINES`], apt sources with Debian in them, and a `TMPDIR` that is no overlayfs
 //! itself. That is a virtual machine or a real one; a container would have to be a privileged one.
 //!

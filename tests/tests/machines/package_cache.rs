@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,8 +36,12 @@ impl Mirror {
 
     /// What it was asked for since the last time.
     fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+        std::mem::take(&mut *lock(&self.asked))
     }
+}
+
+fn lock(notes: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
+    notes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn answer(stream: TcpStream, notes: &Mutex<Vec<String>>) -> std::io::Result<()> {
@@ -49,7 +53,7 @@ fn answer(stream: TcpStream, notes: &Mutex<Vec<String>>) -> std::io::Result<()> 
         .transpose()?
         .is_some_and(|line| !line.is_empty())
     {}
-    notes.lock().unwrap().push(path.clone());
+    lock(notes).push(path.clone());
     let body = format!("content of {path}");
     let claimed = body.len() + if path.contains("/short/") { 9 } else { 0 };
     write!(

@@ -120,6 +120,20 @@ fn a_run_ends_with_its_owner() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_machine_can_be_destroyed_while_it_reboots() -> anyhow::Result<()> {
+    let owner = Owner::new()?;
+    let run = run_name("reboots");
+    let (folder, namespace) = places(&owner.machine(&run, &["lan"])?)?;
+    owner.machine(&run, &["up", "one", "10.77.0.11"])?;
+    owner.machine(&run, &["exec", "one", "systemctl", "--no-block", "reboot"])?;
+    let first = process(&folder.join("machines/one/pid"))?;
+    wait_until("it shuts down", || kill(first, None).is_err())?;
+    owner.machine(&run, &["destroy"])?;
+    assert!(!folder.exists() && !namespace.exists());
+    Ok(())
+}
+
+#[test]
 fn the_next_run_destroys_one_whose_guard_was_killed_too() -> anyhow::Result<()> {
     let mut owner = Owner::new()?;
     let run = run_name("unguarded");
