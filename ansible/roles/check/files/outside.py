@@ -121,13 +121,13 @@ def same(kind, expected, found):
 
 
 def look_up(servers, name, kind, expected):
-    what = f"DNS: {name} {kind} {expected}".rstrip()
+    what = f"DNS: {name} {kind} {expected[:40]}{'...' * (len(expected) > 40)}".rstrip()
     try:
         found = ask(servers, name, kind)
     except DnsError as error:
         finding(False, what, f"no answer from DNS ({error})")
         return
-    finding(same(kind, expected, found), what, f"DNS says {', '.join(found) or 'nothing'}; see /etc/chatmail/zone.txt")
+    finding(same(kind, expected, found), what, f"DNS says {', '.join(found)[:400] or 'nothing'}; see /etc/chatmail/zone.txt")
 
 
 def connect(address, port):
