@@ -42,7 +42,8 @@ def certificate(path, days):
 
 def settings():
     status, text = run("filtermail", "check-config")
-    finding(status == 0 and "warning:" not in text, "chatmail.ini is right", text)
+    # A classic relay's file may have settings that mean nothing any more: those are warnings.
+    finding(status == 0, "chatmail.ini is right", text)
 
 
 def dkim():

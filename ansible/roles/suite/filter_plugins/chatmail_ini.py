@@ -10,20 +10,21 @@ def chatmail_ini_read(text):
     return dict(parser["params"]) if parser.has_section("params") else {}
 
 
-def chatmail_ini_value(value):
-    """A value as it stands behind `=`: booleans as the file has them, further lines indented."""
+def chatmail_ini_line(name, value):
+    """A setting as the file has it: booleans in small letters, lists as words, further lines indented."""
     if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (list, tuple)):
+        value = ""
+    elif isinstance(value, bool):
+        value = str(value).lower()
+    elif isinstance(value, (list, tuple)):
         value = " ".join(str(item) for item in value)
-    return "\n    ".join(line.strip() for line in str(value).splitlines())
+    first, *further = [line.strip() for line in str(value).splitlines()] or [""]
+    return "\n".join([f"{name} = {first}".rstrip()] + [f"    {line}" for line in further if line])
 
 
 class FilterModule:
     def filters(self):
         return {
             "chatmail_ini_read": chatmail_ini_read,
-            "chatmail_ini_value": chatmail_ini_value,
+            "chatmail_ini_line": chatmail_ini_line,
         }
