@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use tokio::time::sleep;
 
-use crate::binaries;
 use crate::host::{self, packages, state};
+use crate::{binaries, package};
 
 /// How long a testbed may take to end after its test.
 const END_PATIENCE: Duration = Duration::from_secs(15);
@@ -30,6 +30,7 @@ pub struct TestArgs {
 /// Something is missing, a test failed, or a testbed outlived its test.
 pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     host::prepare_with(args.yes, &packages::for_tests()).await?;
+    package::ensure_cargo_deb(args.yes)?;
     // End-to-end tests run the release binaries, as users will.
     binaries::build()?;
 

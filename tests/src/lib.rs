@@ -1,5 +1,6 @@
 //! Whole chatmail relays on loopback: real Postfix, real Dovecot, our daemons, real clients.
 //!
+//! - [`ansible`]: the program that runs the playbook
 //! - [`app_login`]: how a Delta Chat app gets an account
 //! - [`authority`]: who signs the relays' certificates
 //! - [`bench`]: measurements of whole relays
@@ -18,6 +19,7 @@
 //! - [`measured_run`]: time and memory of a program
 //! - [`notifications`]: the server of push notifications, played
 //! - [`null_milter`]: the least that a milter costs
+//! - [`package`]: the Debian package
 //! - [`peers`]: other implementations, played
 //! - [`relay`]: a private Postfix, Dovecot and our daemons
 //! - [`supervisor`]: running them
@@ -26,6 +28,7 @@
 //! - [`test_relay`]: a relay for a test
 //! - [`up`]: relays that run until somebody says stop
 
+pub mod ansible;
 pub mod app_login;
 pub mod authority;
 pub mod bench;

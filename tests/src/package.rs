@@ -36,8 +36,18 @@ pub struct PackageArgs {
 pub fn run(args: &PackageArgs) -> anyhow::Result<()> {
     ensure_cargo_deb(args.yes)?;
     binaries::build()?;
-    println!("{}", build(args.suffix.as_deref())?.display());
+    let suffix = args.suffix.as_deref().unwrap_or_default();
+    println!("{}", build(suffix, Compression::Small)?.display());
     Ok(())
+}
+
+/// How much time it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// For a package that travels.
+    Small,
+    /// For one that is installed here, by a test.
+    Fast,
 }
 
 /// Sees that there is cargo-deb; installs it when `yes`.
@@ -65,7 +75,7 @@ pub fn ensure_cargo_deb(yes: bool) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// A binary is not built, does not write its documents, or cargo-deb fails.
-pub fn build(suffix: Option<&str>) -> anyhow::Result<PathBuf> {
+pub fn build(suffix: &str, compression: Compression) -> anyhow::Result<PathBuf> {
     let folder = binaries::release_folder()?.join("package");
     remove(&folder)?;
     write_documents(&folder)?;
@@ -78,6 +88,9 @@ pub fn build(suffix: Option<&str>) -> anyhow::Result<PathBuf> {
     let mut deb = binaries::cargo();
     deb.args(["deb", "--no-build", "--quiet", "--package", PACKAGE])
         .args(["--deb-version", &version]);
+    if compression == Compression::Fast {
+        deb.arg("--fast");
+    }
     let output = succeed(&mut deb)?;
     let printed = String::from_utf8(output.stdout)?;
     let path = printed

@@ -4,6 +4,7 @@
 
 mod boots;
 mod network;
+mod package;
 mod package_cache;
 mod packages;
 mod runs;
