@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::host::{self, packages, state};
 use crate::{binaries, package};
+use crate::{binaries, iroh_relay};
 
 /// How long a testbed may take to end after its test.
 const END_PATIENCE: Duration = Duration::from_secs(15);
@@ -33,6 +34,10 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     package::ensure_cargo_deb(args.yes)?;
     // End-to-end tests run the release binaries, as users will.
     binaries::build()?;
+    // Not beside tests, which have better uses for the processor. Some of them, alone, may not need it.
+    if args.filters.is_empty() {
+        iroh_relay::program().await?;
+    }
 
     let root = state::default_root();
     let before = state::running(&root)?;

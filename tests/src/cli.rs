@@ -51,7 +51,7 @@ enum Command {
     /// Start a relay and show how to log in
     ///
     /// Installs the Debian packages that are missing (after asking), builds release binaries, makes
-    /// the users `vmail`, `filtermail` and `mxdeliv` if need be, and starts a private Postfix, Dovecot and
+    /// the users `vmail`, `filtermail`, `mxdeliv` and `iroh` if need be, and starts a private Postfix, Dovecot and
     /// nginx with our daemons. An account comes into being when somebody logs in with a name and password for the
     /// first time.
     Up(UpArgs),

@@ -15,6 +15,7 @@
 //! - [`foreign`]: domains without a relay, whose mail we sign
 //! - [`host`]: what is needed from the machine
 //! - [`machine`]: whole Debian machines, for what needs systemd
+//! - [`iroh_relay`]: getting the server of realtime data
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`measured_run`]: time and memory of a program
 //! - [`notifications`]: the server of push notifications, played
@@ -43,6 +44,7 @@ pub mod dns;
 pub mod foreign;
 pub mod host;
 pub mod machine;
+pub mod iroh_relay;
 pub mod mail;
 pub mod measured_run;
 pub mod notifications;

@@ -45,7 +45,7 @@ pub struct Target {
     #[serde(default)]
     pub dns: Option<Dns>,
     /// The relay's processes by name: `postfix`, `dovecot`, `filtermail`, `doveauth`, and where mail goes
-    /// over HTTPS `mxdeliv-bridge`, `nginx`.
+    /// over HTTPS `mxdeliv-bridge`, `nginx`, and with calls `coturn`, `iroh-relay`.
     pub procs: BTreeMap<String, Process>,
 }
 

@@ -16,11 +16,12 @@ use tokio::sync::oneshot;
 
 use plan::Testbed;
 
+use crate::host::packages;
 use crate::host::state::{self, StateDir};
 use crate::relay::{DomainKind, Relay, RelayKind, RelayOptions, Setting, Variant};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
-use crate::{app_login, binaries, host};
+use crate::{app_login, binaries, host, iroh_relay};
 
 /// How long `down` waits: longer than the supervisor waits for its programs.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -121,6 +122,11 @@ pub struct UpArgs {
     #[arg(long)]
     pub without_push: bool,
 
+    /// Servers for calls and realtime data of apps: coturn, and iroh-relay, which is built at first use (some
+    /// minutes)
+    #[arg(long, conflicts_with_all = ["plain", "null_milter", "open_dkim"])]
+    pub with_calls: bool,
+
     /// Run the release binaries as they are
     #[arg(long)]
     pub no_build: bool,
@@ -153,6 +159,7 @@ impl UpArgs {
             queue_lifetime: self.queue_lifetime,
             restart_servers: self.restart_servers,
             without_push: self.without_push,
+            calls: self.with_calls,
         }
     }
 }
@@ -164,9 +171,17 @@ impl UpArgs {
 /// # Errors
 /// The machine lacks something, a configuration is not allowed, or a relay does not come up or dies.
 pub async fn up(args: UpArgs) -> anyhow::Result<()> {
-    host::prepare(args.yes).await?;
+    let also: &[_] = if args.with_calls {
+        &[packages::COTURN]
+    } else {
+        &[]
+    };
+    host::prepare_with(args.yes, also).await?;
     if !args.plain && !args.no_build {
         binaries::build()?;
+    }
+    if args.with_calls {
+        iroh_relay::program().await?;
     }
     if args.detach {
         detach::detach(&args)

@@ -25,7 +25,8 @@ pub struct ChatId(u32);
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IncomingMessage {
-    id: u32,
+    /// The message itself.
+    pub id: MessageId,
     /// The chat it belongs to.
     pub chat_id: ChatId,
     /// Its text.
@@ -138,6 +139,38 @@ impl Account {
     pub async fn send_file(&self, chat: ChatId, file: &Path) -> anyhow::Result<MessageId> {
         self.send(chat, json!({ "file": file, "viewtype": "File" }))
             .await
+    }
+
+    /// Sends an app.
+    ///
+    /// # Errors
+    /// The core failed; whether the relay takes the message is [`Account::sent`]'s matter.
+    pub async fn send_app(&self, chat: ChatId, file: &Path) -> anyhow::Result<MessageId> {
+        self.send(chat, json!({ "file": file, "viewtype": "Webxdc" }))
+            .await
+    }
+
+    /// Tells the others in the chat that realtime data is wanted here, for an app that was sent or received.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn advertise_realtime(&self, app: MessageId) -> anyhow::Result<()> {
+        self.call(
+            "send_webxdc_realtime_advertisement",
+            json!([self.id, app.0]),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Sends realtime data to whoever is there at the moment; others never see it.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn send_realtime(&self, app: MessageId, data: &[u8]) -> anyhow::Result<()> {
+        self.call("send_webxdc_realtime_data", json!([self.id, app.0, data]))
+            .await?;
+        Ok(())
     }
 
     /// Waits until the relay has taken over the message.
@@ -254,7 +287,7 @@ impl Account {
         mut message: IncomingMessage,
         deadline: Instant,
     ) -> anyhow::Result<IncomingMessage> {
-        let id = message.id;
+        let MessageId(id) = message.id;
         if message.download_state == "Available" {
             let params = json!([self.id, id]);
             match self.call("download_full_message", params).await {
@@ -303,8 +336,8 @@ impl Account {
     }
 }
 
-/// A message that an account sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A message, as one account numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct MessageId(u32);
 
 /// Lets two accounts make contact by securejoin, and gives each one's chat with the other, the

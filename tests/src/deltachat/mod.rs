@@ -20,6 +20,7 @@ mod account;
 pub mod install;
 pub mod picture;
 mod rpc;
+pub mod webxdc;
 
 pub use account::{Account, ChatId, IncomingMessage, MessageId, make_contact};
 pub use rpc::{Event, RpcError};

@@ -26,6 +26,8 @@ pub enum Port {
     Fallback = 10028,
     /// Where the bridge hands Postfix what is to come back to it.
     Return = 10029,
+    /// HTTP without TLS, on a relay with calls; 80 on a public relay.
+    Http = 10080,
     /// HTTPS; 443 on a public relay.
     Https = 10443,
     /// Where a server of push notifications is played; elsewhere on a public relay.
@@ -36,29 +38,39 @@ pub enum Port {
     Submission = 10587,
     /// IMAP over TLS; 993 on a public relay.
     Imaps = 10993,
+    /// iroh-relay behind nginx, on a relay with calls; 3340 on a public relay.
+    IrohRelay = 13340,
+    /// TURN over UDP and TCP, on a relay with calls; 3478 on a public relay.
+    Turn = 13478,
     /// filtermail's metrics.
     FiltermailMetrics = 13905,
     /// doveauth's metrics.
     DoveauthMetrics = 13906,
     /// The bridge's metrics.
     BridgeMetrics = 13907,
+    /// iroh-relay's metrics.
+    IrohMetrics = 13908,
 }
 
 impl Port {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Mx,
         Self::Imap,
         Self::Fallback,
         Self::Return,
+        Self::Http,
         Self::Https,
         Self::Notifications,
         Self::Smtps,
         Self::Submission,
         Self::Imaps,
+        Self::IrohRelay,
+        Self::Turn,
         Self::FiltermailMetrics,
         Self::DoveauthMetrics,
         Self::BridgeMetrics,
+        Self::IrohMetrics,
     ];
 
     /// The number.

@@ -33,6 +33,14 @@ pub const OPENDKIM: &str = "opendkim";
 pub fn for_tests() -> Vec<&'static str> {
     let mut packages = vec![browser::PACKAGE, "fonts-dejavu-core"];
     packages.extend(FOR_MACHINES);
+/// What a relay with calls needs, and no other: the TURN server.
+pub const COTURN: &str = "coturn";
+
+/// What some tests need, and nothing else. Those of calls: the TURN server, which has a client beside it. Those of
+/// web pages: a browser, a typeface for it, and the program that fetches axe-core, unless there is one that did
+/// not come from Debian.
+pub fn for_tests() -> Vec<&'static str> {
+    let mut packages = vec![COTURN, browser::PACKAGE, "fonts-dejavu-core"];
     let there = Command::new(axe::NPM).arg("--version").output();
     if !there.is_ok_and(|output| output.status.success()) {
         packages.push(axe::NPM);
@@ -44,12 +52,13 @@ pub fn for_tests() -> Vec<&'static str> {
 pub const FOR_MACHINES: [&str; 3] = ["mmdebstrap", "iproute2", "openssh-client"];
 
 /// Of those, the ones that come with a service.
-const SERVICES: [(&str, &str); 5] = [
+const SERVICES: [(&str, &str); 6] = [
     ("postfix", "postfix.service"),
     ("dovecot-core", "dovecot.service"),
     ("nginx", "nginx.service"),
     ("unbound", "unbound.service"),
     (OPENDKIM, "opendkim.service"),
+    (COTURN, "coturn.service"),
 ];
 
 /// Debian's hook that decides whether an installation may start a service.

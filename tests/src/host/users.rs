@@ -15,6 +15,9 @@ pub const FILTER_USER: &str = "filtermail";
 /// The bridge's user, which may not read a mailbox either.
 pub const BRIDGE_USER: &str = "mxdeliv";
 
+/// iroh-relay's user, which may read nothing.
+pub const IROH_USER: &str = "iroh";
+
 /// Who may look at Postfix's queue, which the bridge shows to operators.
 const QUEUE_GROUP: &str = "postdrop";
 
@@ -23,7 +26,7 @@ const QUEUE_GROUP: &str = "postdrop";
 /// # Errors
 /// `useradd` or `usermod` failed.
 pub fn ensure_exist() -> anyhow::Result<()> {
-    for name in [MAIL_USER, FILTER_USER, BRIDGE_USER] {
+    for name in [MAIL_USER, FILTER_USER, BRIDGE_USER, IROH_USER] {
         if User::from_name(name)?.is_some() {
             continue;
         }

@@ -11,7 +11,7 @@ use super::options::Setting;
 use crate::host::addresses::{Port, RelayAddress};
 
 /// Writes the text of `chatmail.ini` and reads it back as our daemons will. Peers with a name must show
-/// certificates of these `authorities` (a PEM file).
+/// certificates of these `authorities` (a PEM file). With `calls` clients are told of the relay's servers for them.
 ///
 /// # Errors
 /// A key that does not exist, or a value that is not allowed.
@@ -21,9 +21,13 @@ pub(super) fn compose(
     mail_domain: String,
     dns: SocketAddr,
     authorities: &Path,
+    calls: bool,
     wanted: &[Setting],
 ) -> anyhow::Result<(String, Config)> {
     let mut settings = testbed_settings(layout, address, mail_domain, dns);
+    if calls {
+        settings.extend(calls_settings(layout, address));
+    }
     settings.extend(push_settings(layout, address, authorities));
     settings.extend(bridge_settings(layout, address, authorities));
     for wanted in wanted {
@@ -122,6 +126,18 @@ fn push_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) ->
         setting("notification_url", format!("https://{server}/notify")),
         setting("notification_authorities", path(authorities)),
         setting("notification_queue_path", path(&layout.notifications())),
+    ]
+}
+
+fn calls_settings(layout: &Layout, address: &RelayAddress) -> Vec<Setting> {
+    vec![
+        setting("turn_secret_file", path(&layout.turn_secret())),
+        setting("turn_server", address.socket(Port::Turn).to_string()),
+        // Not https: iroh trusts no authority but the public ones.
+        setting(
+            "iroh_relay",
+            format!("http://{}", address.socket(Port::Http)),
+        ),
     ]
 }
 

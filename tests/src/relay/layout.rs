@@ -130,6 +130,36 @@ impl Layout {
         self.etc().join("page-headers.conf")
     }
 
+    /// The way through nginx to iroh-relay, on a relay with calls.
+    pub fn iroh_locations(&self) -> PathBuf {
+        self.etc().join("nginx-iroh-relay.conf")
+    }
+
+    /// nginx's server without TLS, on a relay with calls.
+    pub fn plain_http(&self) -> PathBuf {
+        self.etc().join("nginx-plain-http.conf")
+    }
+
+    /// iroh-relay's configuration file, on a relay with calls.
+    pub fn iroh_relay_toml(&self) -> PathBuf {
+        self.etc().join("iroh-relay.toml")
+    }
+
+    /// The secret from which doveauth computes credentials for calls.
+    pub fn turn_secret(&self) -> PathBuf {
+        self.etc().join("turn-secret")
+    }
+
+    /// coturn's configuration file, which holds the same secret.
+    pub fn turnserver_conf(&self) -> PathBuf {
+        self.etc().join("turnserver.conf")
+    }
+
+    /// coturn's own folder, on a relay with calls.
+    pub fn coturn(&self) -> PathBuf {
+        self.root.join("coturn")
+    }
+
     /// The web pages.
     pub fn pages(&self) -> PathBuf {
         self.root.join("www")

@@ -1,8 +1,10 @@
 //! One relay: a private Postfix and Dovecot, and our daemons between them.
 
 mod chatmail_ini;
+mod coturn;
 mod daemons;
 mod dovecot;
+mod iroh_relay;
 mod layout;
 mod nginx;
 mod opendkim;
@@ -61,6 +63,7 @@ impl Relay {
             domain,
             dns.server,
             authority.file(),
+            has_calls(options, kind),
             &options.config,
         )?;
         Ok(Self {
@@ -104,6 +107,10 @@ impl Relay {
         if self.has_bridge() {
             nginx::configure(self)?;
         }
+        if self.has_calls() {
+            coturn::configure(self)?;
+            iroh_relay::configure(self)?;
+        }
         dovecot::configure(self)?;
         postfix::configure(self, authority.file())
     }
@@ -137,6 +144,10 @@ impl Relay {
         }
         if self.has_bridge() {
             programs.push(nginx::program(self));
+        }
+        if self.has_calls() {
+            programs.push(coturn::program(self));
+            programs.push(iroh_relay::program(self));
         }
         programs.push(postfix::program(self)?);
         programs.push(dovecot::program(self));
@@ -172,7 +183,8 @@ impl Relay {
         let daemons = daemons::of(self).iter();
         let daemons = daemons.map(|(name, _)| *name);
         let opendkim = (self.options.variant == Variant::OpenDkim).then_some(opendkim::NAME);
-        for name in daemons.chain(opendkim) {
+        let calls = self.has_calls().then_some([coturn::NAME, iroh_relay::NAME]);
+        for name in daemons.chain(opendkim).chain(calls.into_iter().flatten()) {
             let pidfile = self.layout.pidfile(name);
             procs.insert(name.to_owned(), process(pidfile, false));
         }
@@ -210,12 +222,26 @@ impl Relay {
 
     /// Whether it exchanges mail with peers over HTTPS.
     fn has_bridge(&self) -> bool {
-        self.options.variant == Variant::Full && !self.kind.smtp_only
+        has_bridge(&self.options, self.kind)
+    }
+
+    /// Whether it has servers for calls and realtime data.
+    fn has_calls(&self) -> bool {
+        has_calls(&self.options, self.kind)
     }
 
     fn domain(&self) -> String {
         self.config.mail_domain.as_str().to_owned()
     }
+}
+
+fn has_bridge(options: &RelayOptions, kind: RelayKind) -> bool {
+    options.variant == Variant::Full && !kind.smtp_only
+}
+
+/// iroh-relay is behind nginx, which comes with the bridge.
+fn has_calls(options: &RelayOptions, kind: RelayKind) -> bool {
+    options.calls && has_bridge(options, kind)
 }
 
 fn mail_domain(kind: DomainKind, number: usize, address: &RelayAddress) -> String {

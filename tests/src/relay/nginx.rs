@@ -15,6 +15,8 @@ use crate::template::render;
 
 const NGINX_CONF: &str = include_str!("../../config/nginx/nginx.conf");
 const PAGE_HEADERS: &str = include_str!("../../config/nginx/page-headers.conf");
+const IROH_RELAY: &str = include_str!("../../config/nginx/iroh-relay.conf");
+const PLAIN_HTTP: &str = include_str!("../../config/nginx/plain-http.conf");
 
 /// The process.
 pub(super) const NAME: &str = "nginx";
@@ -51,10 +53,38 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("bridge", bridge.display().to_string()),
         ("pages", layout.pages().display().to_string()),
         ("headers", layout.page_headers().display().to_string()),
+        ("iroh_locations", include(relay, &layout.iroh_locations())),
+        ("plain_http", include(relay, &layout.plain_http())),
     ];
+    if relay.has_calls() {
+        write_calls(relay)?;
+    }
     fs::write(layout.page_headers(), PAGE_HEADERS)?;
     render_pages(relay)?;
     fs::write(layout.nginx_conf(), render(NGINX_CONF, &values)?)?;
+    Ok(())
+}
+
+/// A line that includes a file that only a relay with calls has.
+fn include(relay: &Relay, file: &Path) -> String {
+    match relay.has_calls() {
+        true => format!("include {};", file.display()),
+        false => "# No iroh-relay here.".to_owned(),
+    }
+}
+
+/// Writes the way to iroh-relay, with TLS and without.
+fn write_calls(relay: &Relay) -> anyhow::Result<()> {
+    let layout = &relay.layout;
+    let iroh_relay = relay.address.socket(Port::IrohRelay).to_string();
+    let access_log = layout.log("nginx-access").display().to_string();
+    let values = [("iroh_relay", iroh_relay), ("access_log", access_log)];
+    fs::write(layout.iroh_locations(), render(IROH_RELAY, &values)?)?;
+    let values = [
+        ("address", relay.address.socket(Port::Http).to_string()),
+        ("iroh", layout.iroh_locations().display().to_string()),
+    ];
+    fs::write(layout.plain_http(), render(PLAIN_HTTP, &values)?)?;
     Ok(())
 }
 

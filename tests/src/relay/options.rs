@@ -145,6 +145,9 @@ pub struct RelayOptions {
     pub restart_servers: bool,
     /// Whether Dovecot tells nobody of new messages: no device is woken up.
     pub without_push: bool,
+    /// Whether the relays have servers for calls (coturn) and realtime data of apps (iroh-relay). Only relays with
+    /// our daemons and nginx have them.
+    pub calls: bool,
 }
 
 impl RelayOptions {
@@ -199,6 +202,14 @@ impl RelayOptions {
         self
     }
 
+    /// The same with servers for calls and realtime data. coturn must be installed and iroh-relay built:
+    /// [`crate::iroh_relay::program`].
+    #[must_use]
+    pub fn with_calls(mut self) -> Self {
+        self.calls = true;
+        self
+    }
+
     /// How each relay is known, the first one first.
     pub fn kinds(&self) -> impl Iterator<Item = RelayKind> {
         std::iter::once(self.kind).chain(self.peers.iter().copied())
@@ -229,7 +240,14 @@ impl RelayOptions {
         let acceptance_only = self.acceptance_only.then_some("--acceptance-only");
         let restart_servers = self.restart_servers.then_some("--restart-servers");
         let without_push = self.without_push.then_some("--without-push");
-        let flags = [variant, acceptance_only, restart_servers, without_push];
+        let calls = self.calls.then_some("--with-calls");
+        let flags = [
+            variant,
+            acceptance_only,
+            restart_servers,
+            without_push,
+            calls,
+        ];
         arguments.extend(flags.into_iter().flatten().map(Into::into));
         arguments
     }

@@ -44,9 +44,15 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
         })
         .await?;
     }
-    // TLS from the first byte: that it listens says enough, since the greeting is the same service's.
+    // TLS from the first byte, or a server that waits to be spoken to: that it listens says enough.
     let https = relay.has_bridge().then_some(Port::Https);
-    for port in [Port::Smtps, Port::Imaps].into_iter().chain(https) {
+    let calls = [Port::Http, Port::Turn, Port::IrohRelay];
+    let calls = calls.into_iter().filter(|_| relay.has_calls());
+    for port in [Port::Smtps, Port::Imaps]
+        .into_iter()
+        .chain(https)
+        .chain(calls)
+    {
         let address = relay.address.socket(port);
         let listens = async || TcpStream::connect(address).await.is_ok();
         eventually(&format!("{port:?} at {address}"), listens).await?;
