@@ -15,19 +15,9 @@ async fn two_accounts_make_contact_and_exchange_text_and_a_picture() -> anyhow::
     let target = &relay.target;
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start(folder.path()).await?;
-    let mut accounts = Vec::new();
-    for _ in 0..2 {
-        let person = Person::new(target)?;
-        let mut account = clients.add_account().await?;
-        account
-            .login(target, &person.address.to_string(), &person.password)
-            .await?;
-        accounts.push(account);
-    }
-    let [alice, bob] = accounts.as_mut_slice() else {
-        anyhow::bail!("not two accounts")
-    };
-    let (alices_chat, bobs_chat) = make_contact(alice, bob, PATIENCE).await?;
+    let mut alice = Person::new_client(&clients, target).await?;
+    let mut bob = Person::new_client(&clients, target).await?;
+    let (alices_chat, bobs_chat) = make_contact(&mut alice, &mut bob, PATIENCE).await?;
 
     alice.send_text(alices_chat, "Hello Bob 👋").await?;
     let received = bob.receive(PATIENCE).await?;

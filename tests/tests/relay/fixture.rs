@@ -1,5 +1,6 @@
 //! What the tests begin with: a relay, people with accounts on it, and their mail.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use chatmail::{Address, Config};
 use testbed::client::imap::Fetched;
 use testbed::client::smtp::Transaction;
 use testbed::client::{ClientError, Envelope, ImapClient, ImapError, Security, SmtpClient};
+use testbed::deltachat::{Account, DeltaChat};
 use testbed::foreign::{self, ForeignDomain};
 use testbed::mail::{self, Message};
 use testbed::{DomainKind, RelayOptions, Target, TestRelay};
@@ -92,6 +94,19 @@ impl Person {
             address: address.parse()?,
             password: random_name(20),
         })
+    }
+
+    /// A person that nobody has heard of, logged in with a real Delta Chat.
+    pub(crate) async fn new_client(
+        clients: &DeltaChat,
+        target: &Target,
+    ) -> anyhow::Result<Account> {
+        let person = Self::new(target)?;
+        let mut account = clients.add_account().await?;
+        account
+            .login(target, &person.address.to_string(), &person.password)
+            .await?;
+        Ok(account)
     }
 
     /// Logs in and opens the inbox.
@@ -285,6 +300,20 @@ pub(crate) async fn messages(inbox: &mut ImapClient, count: usize) -> anyhow::Re
         );
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What a program has counted under a name, as its metrics at an address tell.
+pub(crate) async fn counted(metrics: SocketAddr, name: &str) -> anyhow::Result<u64> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut stream = tokio::net::TcpStream::connect(metrics).await?;
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    Ok(line.map_or(Ok(0), |value| value.trim().parse())?)
 }
 
 /// Waits until something is so.

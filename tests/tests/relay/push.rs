@@ -33,17 +33,8 @@ async fn takes_everything(target: &Target) -> anyhow::Result<NotificationServer>
 
 /// What doveauth has counted under a name.
 async fn counted(target: &Target, name: &str) -> anyhow::Result<u64> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
     let address = crate::fixture::config(target)?.doveauth_metrics;
-    let mut stream = tokio::net::TcpStream::connect(address.context("no metrics")?).await?;
-    stream
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        .await?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    Ok(line.map_or(Ok(0), |value| value.trim().parse())?)
+    crate::fixture::counted(address.context("no metrics")?, name).await
 }
 
 #[tokio::test]
