@@ -7,8 +7,7 @@ use anyhow::ensure;
 use tokio::time::sleep;
 
 use crate::host::{self, packages, state};
-use crate::{binaries, package};
-use crate::{binaries, iroh_relay};
+use crate::{binaries, iroh_relay, package};
 
 /// How long a testbed may take to end after its test.
 const END_PATIENCE: Duration = Duration::from_secs(15);

@@ -14,8 +14,8 @@
 //! - [`dns`]: the DNS that relays ask, and tests change
 //! - [`foreign`]: domains without a relay, whose mail we sign
 //! - [`host`]: what is needed from the machine
-//! - [`machine`]: whole Debian machines, for what needs systemd
 //! - [`iroh_relay`]: getting the server of realtime data
+//! - [`machine`]: whole Debian machines, for what needs systemd
 //! - [`mail`]: messages as chat clients send them, and what can be wrong with them
 //! - [`measured_run`]: time and memory of a program
 //! - [`notifications`]: the server of push notifications, played
@@ -43,8 +43,8 @@ pub mod demo;
 pub mod dns;
 pub mod foreign;
 pub mod host;
-pub mod machine;
 pub mod iroh_relay;
+pub mod machine;
 pub mod mail;
 pub mod measured_run;
 pub mod notifications;

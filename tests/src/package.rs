@@ -80,11 +80,7 @@ pub fn build(suffix: &str, compression: Compression) -> anyhow::Result<PathBuf> 
     remove(&folder)?;
     write_documents(&folder)?;
     strip_binaries(&folder)?;
-    let version = format!(
-        "{}{}",
-        env!("CARGO_PKG_VERSION"),
-        suffix.unwrap_or_default()
-    );
+    let version = format!("{}{suffix}", env!("CARGO_PKG_VERSION"));
     let mut deb = binaries::cargo();
     deb.args(["deb", "--no-build", "--quiet", "--package", PACKAGE])
         .args(["--deb-version", &version]);

@@ -28,19 +28,15 @@ const PACKAGES: [&str; 8] = [
 /// What `cargo testbed bench signing` compares with, and nothing else needs.
 pub const OPENDKIM: &str = "opendkim";
 
-/// What only tests need. For Debian machines: [`FOR_MACHINES`]. For web pages: a browser, a typeface for it, and
-/// the program that fetches axe-core, unless there is one that did not come from Debian.
-pub fn for_tests() -> Vec<&'static str> {
-    let mut packages = vec![browser::PACKAGE, "fonts-dejavu-core"];
-    packages.extend(FOR_MACHINES);
 /// What a relay with calls needs, and no other: the TURN server.
 pub const COTURN: &str = "coturn";
 
-/// What some tests need, and nothing else. Those of calls: the TURN server, which has a client beside it. Those of
-/// web pages: a browser, a typeface for it, and the program that fetches axe-core, unless there is one that did
-/// not come from Debian.
+/// What only tests need. For Debian machines: [`FOR_MACHINES`]. For calls: the TURN server, which has a client
+/// beside it. For web pages: a browser, a typeface for it, and the program that fetches axe-core, unless there is
+/// one that did not come from Debian.
 pub fn for_tests() -> Vec<&'static str> {
     let mut packages = vec![COTURN, browser::PACKAGE, "fonts-dejavu-core"];
+    packages.extend(FOR_MACHINES);
     let there = Command::new(axe::NPM).arg("--version").output();
     if !there.is_ok_and(|output| output.status.success()) {
         packages.push(axe::NPM);
