@@ -135,18 +135,17 @@ impl Dns {
     }
 
     fn write(&self, zone: &Zone) -> anyhow::Result<()> {
-        let (silent, broken) = zone.failures(&self.empty_zone());
         // On a LAN there is nobody but those who may ask.
         let clients = match self.server.ip().is_loopback() {
             true => "127.0.0.0/8",
             false => "0.0.0.0/0",
         };
         let values = [
-            ("ip", self.server.ip().to_string()),
-            ("clients", clients.to_owned()),
-            ("folder", self.folder.display().to_string()),
-            ("silent", silent),
-            ("broken", broken),
+            ("ip", self.server.ip().to_string().into()),
+            ("clients", clients.into()),
+            ("folder", self.folder.display().to_string().into()),
+            ("silent", zone.failing(Failure::Timeout).into()),
+            ("broken", zone.failing(Failure::ServFail).into()),
         ];
         let write = |path: &Path, text: &[u8]| {
             fs::write(path, text).with_context(|| format!("writing {}", path.display()))

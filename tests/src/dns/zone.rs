@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
@@ -183,23 +182,13 @@ impl Zone {
         Ok(text)
     }
 
-    /// What to write into unbound's configuration: local zones for domains that get no answer, and
-    /// zones without even a SOA record for those that are to be broken.
-    pub(super) fn failures(&self, empty: &Path) -> (String, String) {
-        let empty = empty.display();
-        let (mut silent, mut broken) = (String::new(), String::new());
-        for (domain, failure) in &self.failing {
-            match failure {
-                Failure::Timeout => {
-                    silent.push_str(&format!("  local-zone: \"{domain}.\" deny\n"));
-                }
-                Failure::ServFail => broken.push_str(&format!(
-                    "auth-zone:\n  name: \"{domain}.\"\n  zonefile: \"{empty}\"\n  \
-                     for-downstream: yes\n  for-upstream: yes\n  fallback-enabled: no\n"
-                )),
-            }
-        }
-        (silent, broken)
+    /// The domains that fail so.
+    pub(super) fn failing(&self, how: Failure) -> Vec<String> {
+        self.failing
+            .iter()
+            .filter(|&(_, failure)| *failure == how)
+            .map(|(domain, _)| domain.clone())
+            .collect()
     }
 }
 

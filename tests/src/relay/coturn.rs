@@ -41,18 +41,18 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let secret = random_letters(40);
     let (first, last) = RELAY_PORTS;
     let values = [
-        ("secret", secret.clone()),
-        ("realm", relay.domain()),
+        ("secret", secret.clone().into()),
+        ("realm", relay.domain().into()),
         (
             "database",
-            layout.coturn().join("turndb").display().to_string(),
+            layout.coturn().join("turndb").display().to_string().into(),
         ),
-        ("ip", relay.address.ip().to_string()),
-        ("port", Port::Turn.number().to_string()),
-        ("first_relay_port", first.to_string()),
-        ("last_relay_port", last.to_string()),
+        ("ip", relay.address.ip().to_string().into()),
+        ("port", Port::Turn.number().into()),
+        ("first_relay_port", first.into()),
+        ("last_relay_port", last.into()),
         // Some are left for those who come while others are let go.
-        ("total_quota", (last - first - 99).to_string()),
+        ("total_quota", (last - first - 99).into()),
     ];
     let conf = render(TURNSERVER_CONF, &values)?;
     confide(&layout.turnserver_conf(), &conf, USER)?;

@@ -1,8 +1,10 @@
 //! A private Dovecot.
 
 use std::fs;
+use std::path::Path;
 
 use chatmail::config::ByteSize;
+use minijinja::Value;
 
 use super::Relay;
 use super::options::{PLAIN_PASSWORD, Variant};
@@ -12,11 +14,16 @@ use crate::host::users::{BRIDGE_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
-const DOVECOT_CONF: &str = include_str!("../../config/dovecot/dovecot.conf");
-const ACCOUNTS_DOVEAUTH: &str = include_str!("../../config/dovecot/accounts-doveauth.conf");
-const ACCOUNTS_PLAIN: &str = include_str!("../../config/dovecot/accounts-plain.conf");
-const PUSH_SCRIPT: &str = include_str!("../../config/dovecot/push_notification.lua");
-const AUTH_CONF: &str = include_str!("../../config/dovecot/auth.conf");
+/// The folder of what a public relay gets too.
+macro_rules! role {
+    ($file:literal) => {
+        include_str!(concat!("../../../ansible/roles/dovecot/", $file))
+    };
+}
+
+const DOVECOT_CONF: &str = role!("templates/dovecot.conf.j2");
+const AUTH_CONF: &str = role!("templates/auth.conf.j2");
+const PUSH_SCRIPT: &str = role!("files/push_notification.lua");
 
 /// What runs the push script. It comes with Debian's dovecot-core.
 const PUSH_PLUGINS: &str = "mail_lua notify push_notification push_notification_lua";
@@ -34,72 +41,85 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let layout = &relay.layout;
     let config = &relay.config;
     let owner = Owner::of(MAIL_USER)?;
-    let mut values = vec![
-        (
-            "name",
-            layout.root().display().to_string().replace('/', "-"),
-        ),
-        ("base_dir", layout.dovecot_base().display().to_string()),
-        ("state_dir", layout.dovecot_state().display().to_string()),
-        ("log", layout.log("dovecot").display().to_string()),
-        ("queue", layout.queue().display().to_string()),
-        ("ip", relay.address.ip().to_string()),
-        ("imap_port", Port::Imap.number().to_string()),
-        ("imaps_port", Port::Imaps.number().to_string()),
-        ("certificate", layout.certificate().display().to_string()),
-        ("key", layout.key().display().to_string()),
-        ("mailboxes", config.mailboxes_dir.display().to_string()),
-        ("user", MAIL_USER.to_owned()),
-        ("uid", owner.uid.to_string()),
-        ("gid", owner.gid.to_string()),
-        ("max_mailbox_size", config.max_mailbox_size.to_string()),
-        (
-            "quota_max_mail_size",
-            config
-                .max_message_size
-                .bytes()
-                .saturating_add(TRACE_HEADERS)
-                .to_string(),
-        ),
-        ("bridge_user", BRIDGE_USER.to_owned()),
-        ("password", PLAIN_PASSWORD.to_owned()),
-        ("auth_conf", layout.auth_conf().display().to_string()),
-        (
-            "doveauth_socket",
-            config.doveauth_socket.display().to_string(),
-        ),
-        (
-            "lastlogin_socket",
-            config.lastlogin_socket.display().to_string(),
-        ),
-        (
-            "metadata_socket",
-            config.metadata_socket.display().to_string(),
-        ),
-        ("push_script", layout.push_script().display().to_string()),
-        ("trim_to", trim_to(config.max_mailbox_size).to_string()),
-        ("chatmail_ini", layout.chatmail_ini().display().to_string()),
-    ];
+    let name = layout.root().display().to_string().replace('/', "-");
+    let max_mail_size = config.max_message_size.bytes();
+    let max_mail_size = max_mail_size.saturating_add(TRACE_HEADERS);
     let is_full = relay.options.variant == Variant::Full;
+    let has_push = is_full && !relay.options.without_push;
+    let (plain_password, imap_metadata) = match is_full {
+        true => ("", "yes"),
+        false => (PLAIN_PASSWORD, "no"),
+    };
+    let for_postfix = layout.queue().join("private");
+    let mut values = vec![
+        ("dovecot_instance_name", name.into()),
+        ("dovecot_base_dir", path(&layout.dovecot_base())),
+        ("dovecot_state_dir", path(&layout.dovecot_state())),
+        ("dovecot_log", path(&layout.log("dovecot"))),
+        ("dovecot_sasl_socket", path(&for_postfix.join("auth"))),
+        (
+            "dovecot_lmtp_socket",
+            path(&for_postfix.join("dovecot-lmtp")),
+        ),
+        ("dovecot_listen", relay.address.ip().to_string().into()),
+        ("dovecot_imap_port", Port::Imap.number().into()),
+        ("dovecot_imaps_port", Port::Imaps.number().into()),
+        // The testbed's clients reach all ports.
+        ("dovecot_alpn_port", "".into()),
+        ("dovecot_tls_chain", path(&layout.certificate())),
+        ("dovecot_tls_key", path(&layout.key())),
+        ("dovecot_mailboxes", path(&config.mailboxes_dir)),
+        ("dovecot_mail_user", MAIL_USER.into()),
+        ("dovecot_mail_uid", owner.uid.as_raw().into()),
+        ("dovecot_mail_gid", owner.gid.as_raw().into()),
+        (
+            "dovecot_max_mailbox_size",
+            config.max_mailbox_size.bytes().into(),
+        ),
+        ("dovecot_max_mail_size", max_mail_size.into()),
+        ("dovecot_trim_to", trim_to(config.max_mailbox_size).into()),
+        ("dovecot_client_limit", 20_000.into()),
+        ("dovecot_login_processes", 2.into()),
+        ("dovecot_imap_processes", 5000.into()),
+        ("dovecot_bridge_user", BRIDGE_USER.into()),
+        ("dovecot_plain_password", plain_password.into()),
+        ("dovecot_auth_conf", path(&layout.auth_conf())),
+        ("dovecot_doveauth_socket", path(&config.doveauth_socket)),
+        ("dovecot_lastlogin_socket", path(&config.lastlogin_socket)),
+        ("dovecot_metadata_socket", path(&config.metadata_socket)),
+        ("dovecot_push_script", path(&layout.push_script())),
+        ("dovecot_chatmail_ini", path(&layout.chatmail_ini())),
+        ("dovecot_imap_plugins", imap_plugins(relay).into()),
+        ("dovecot_imap_metadata", imap_metadata.into()),
+        ("dovecot_imap_rawlog", config.imap_rawlog.into()),
+        (
+            "dovecot_lmtp_plugins",
+            if has_push { PUSH_PLUGINS } else { "" }.into(),
+        ),
+    ];
     if is_full {
         let expiry_cron = binaries::release("expiry-cron")?;
-        values.push(("expiry_cron", expiry_cron.display().to_string()));
+        values.push(("dovecot_expiry_cron", path(&expiry_cron)));
     }
-    let (accounts, imap_plugins, imap_metadata) = match is_full {
-        true => (ACCOUNTS_DOVEAUTH, "last_login", "yes"),
-        false => (ACCOUNTS_PLAIN, "", "no"),
-    };
-    let has_push = is_full && !relay.options.without_push;
-    let lmtp_plugins = if has_push { PUSH_PLUGINS } else { "" };
-    let accounts = render(accounts, &values)?;
-    values.push(("accounts", accounts));
-    values.push(("imap_plugins", imap_plugins.to_owned()));
-    values.push(("imap_metadata", imap_metadata.to_owned()));
-    values.push(("lmtp_plugins", lmtp_plugins.to_owned()));
     fs::write(layout.push_script(), PUSH_SCRIPT)?;
     fs::write(layout.dovecot_conf(), render(DOVECOT_CONF, &values)?)?;
     fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
     Ok(())
+}
+
+fn imap_plugins(relay: &Relay) -> String {
+    let mut plugins = Vec::new();
+    if relay.options.variant == Variant::Full {
+        plugins.push("last_login");
+    }
+    if relay.config.imap_compress {
+        plugins.push("imap_zlib");
+    }
+    plugins.join(" ")
+}
+
+fn path(path: &Path) -> Value {
+    path.display().to_string().into()
 }
 
 /// Mebibytes that a mailbox is trimmed to when it gets full: 70 % of what it may have, as each night.

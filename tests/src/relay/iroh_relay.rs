@@ -22,12 +22,10 @@ const IROH_RELAY_TOML: &str = include_str!("../../config/iroh/iroh-relay.toml");
 /// # Errors
 /// A file cannot be written, or iroh-relay is not built.
 pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
+    let socket = |port| relay.address.socket(port).to_string().into();
     let values = [
-        ("address", relay.address.socket(Port::IrohRelay).to_string()),
-        (
-            "metrics",
-            relay.address.socket(Port::IrohMetrics).to_string(),
-        ),
+        ("address", socket(Port::IrohRelay)),
+        ("metrics", socket(Port::IrohMetrics)),
     ];
     fs::write(
         relay.layout.iroh_relay_toml(),

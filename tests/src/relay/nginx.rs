@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, bail, ensure};
 use chatmail::config::Listen;
+use minijinja::Value;
 
 use super::Relay;
 use crate::binaries;
@@ -13,9 +14,9 @@ use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
-const NGINX_CONF: &str = include_str!("../../config/nginx/nginx.conf");
-const PAGE_HEADERS: &str = include_str!("../../config/nginx/page-headers.conf");
-const IROH_RELAY: &str = include_str!("../../config/nginx/iroh-relay.conf");
+const NGINX_CONF: &str = include_str!("../../../ansible/roles/nginx/templates/nginx.conf.j2");
+const PAGE_HEADERS: &str = include_str!("../../../ansible/roles/nginx/files/page-headers.conf");
+const IROH_RELAY: &str = include_str!("../../../ansible/roles/nginx/templates/iroh-relay.conf.j2");
 const PLAIN_HTTP: &str = include_str!("../../config/nginx/plain-http.conf");
 
 /// The process.
@@ -33,28 +34,38 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let Listen::Unix(bridge) = &relay.config.mxdeliv_listen else {
         bail!("the testbed's nginx finds the bridge at a unix socket");
     };
+    let https = relay.address.socket(Port::Https);
+    let with_calls = |file: &Path| match relay.has_calls() {
+        true => path(file),
+        false => "".into(),
+    };
     let values = [
-        ("user", USER.to_owned()),
-        ("log", layout.log("nginx").display().to_string()),
+        ("nginx_user", USER.into()),
+        ("nginx_error_log", path(&layout.log("nginx"))),
+        ("nginx_access_log", path(&layout.log("nginx-access"))),
+        ("nginx_temp", path(&layout.nginx_temp())),
         (
-            "access_log",
-            layout.log("nginx-access").display().to_string(),
+            "nginx_https_listen",
+            vec![format!("{https} ssl http2 backlog=4096")].into(),
         ),
-        ("temp", layout.nginx_temp().display().to_string()),
-        ("address", relay.address.socket(Port::Https).to_string()),
-        ("certificate", layout.certificate().display().to_string()),
-        ("key", layout.key().display().to_string()),
+        ("nginx_behind_alpn", false.into()),
+        ("nginx_tls_chain", path(&layout.certificate())),
+        ("nginx_tls_key", path(&layout.key())),
         (
-            "max_message_size",
-            relay.config.max_message_size.bytes().to_string(),
+            "nginx_max_message_size",
+            relay.config.max_message_size.bytes().into(),
         ),
-        ("client_header", relay.config.mxdeliv_client_header.clone()),
-        ("max_headers", max_headers(relay)?),
-        ("bridge", bridge.display().to_string()),
-        ("pages", layout.pages().display().to_string()),
-        ("headers", layout.page_headers().display().to_string()),
-        ("iroh_locations", include(relay, &layout.iroh_locations())),
-        ("plain_http", include(relay, &layout.plain_http())),
+        (
+            "nginx_client_header",
+            relay.config.mxdeliv_client_header.clone().into(),
+        ),
+        ("nginx_counts_headers", counts_headers(relay)?.into()),
+        ("nginx_requests_per_client", 512.into()),
+        ("nginx_bridge_socket", path(bridge)),
+        ("nginx_pages", path(&layout.pages())),
+        ("nginx_page_headers", path(&layout.page_headers())),
+        ("nginx_iroh_locations", with_calls(&layout.iroh_locations())),
+        ("nginx_plain_http", with_calls(&layout.plain_http())),
     ];
     if relay.has_calls() {
         write_calls(relay)?;
@@ -77,12 +88,17 @@ fn include(relay: &Relay, file: &Path) -> String {
 fn write_calls(relay: &Relay) -> anyhow::Result<()> {
     let layout = &relay.layout;
     let iroh_relay = relay.address.socket(Port::IrohRelay).to_string();
-    let access_log = layout.log("nginx-access").display().to_string();
-    let values = [("iroh_relay", iroh_relay), ("access_log", access_log)];
+    let values = [
+        ("nginx_iroh_relay", iroh_relay.into()),
+        ("nginx_access_log", path(&layout.log("nginx-access"))),
+    ];
     fs::write(layout.iroh_locations(), render(IROH_RELAY, &values)?)?;
     let values = [
-        ("address", relay.address.socket(Port::Http).to_string()),
-        ("iroh", layout.iroh_locations().display().to_string()),
+        (
+            "address",
+            relay.address.socket(Port::Http).to_string().into(),
+        ),
+        ("iroh", path(&layout.iroh_locations())),
     ];
     fs::write(layout.plain_http(), render(PLAIN_HTTP, &values)?)?;
     Ok(())
@@ -108,19 +124,18 @@ fn render_pages(relay: &Relay) -> anyhow::Result<()> {
 
 /// Versions that limit the number of header lines (1000 unless told otherwise) must be told; others do not
 /// know the word.
-fn max_headers(relay: &Relay) -> anyhow::Result<String> {
-    const LIMIT: &str = "max_headers 1200;";
+fn counts_headers(relay: &Relay) -> anyhow::Result<bool> {
     let probe = relay.layout.nginx_temp().join("probe.conf");
-    fs::write(&probe, format!("events {{}} http {{ {LIMIT} }}"))?;
+    fs::write(&probe, "events {} http { max_headers 1200; }")?;
     let output = command(relay, &probe)
         .arg("-t")
         .output()
         .context("running nginx")?;
-    Ok(if output.status.success() {
-        LIMIT.to_owned()
-    } else {
-        "# This version does not count header lines.".to_owned()
-    })
+    Ok(output.status.success())
+}
+
+fn path(path: &Path) -> Value {
+    path.display().to_string().into()
 }
 
 fn command(relay: &Relay, conf: &Path) -> Command {

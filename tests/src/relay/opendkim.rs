@@ -33,9 +33,9 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     fs::write(&key, PrivateKey::generate_rsa()?.to_pem()?)?;
     user.own(&key)?;
     let values = [
-        ("domain", relay.domain()),
-        ("key", key.display().to_string()),
-        ("socket", socket(relay).display().to_string()),
+        ("domain", relay.domain().into()),
+        ("key", key.display().to_string().into()),
+        ("socket", socket(relay).display().to_string().into()),
     ];
     fs::write(conf(relay), render(OPENDKIM_CONF, &values)?)?;
     Ok(())

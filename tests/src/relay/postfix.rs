@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, ensure};
 use chatmail::config::Listen;
+use minijinja::Value;
 
 use super::options::Variant;
 use super::{Relay, opendkim};
@@ -15,14 +16,16 @@ use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
-const MAIN_CF: &str = include_str!("../../config/postfix/main.cf");
-const MASTER_CF: &str = include_str!("../../config/postfix/master.cf");
+/// The folder of what a public relay gets too.
+macro_rules! role {
+    ($file:literal) => {
+        include_str!(concat!("../../../ansible/roles/postfix/", $file))
+    };
+}
 
-/// What is in them when there is a bridge.
-const BRIDGE_MAIN_CF: &str = include_str!("../../config/postfix/bridge-main.cf");
-const BRIDGE_MASTER_CF: &str = include_str!("../../config/postfix/bridge-master.cf");
-const FROM_BRIDGE: &str = include_str!("../../config/postfix/from_bridge");
-const OWN_DOMAIN: &str = include_str!("../../config/postfix/own_domain");
+const MAIN_CF: &str = role!("templates/main.cf.j2");
+const MASTER_CF: &str = role!("templates/master.cf.j2");
+const OWN_DOMAIN: &str = role!("templates/own_domain.j2");
 
 /// Runs a program as its child and passes SIGTERM on. Postfix's master switches its effective user now
 /// and then, at which the kernel forgets that it should be told of our death; a shell does not. Nor may
@@ -30,38 +33,13 @@ const OWN_DOMAIN: &str = include_str!("../../config/postfix/own_domain");
 const FORWARD_SIGTERM: &str =
     r#""$@" & child=$!; trap 'kill "$child"; wait "$child"; exit' TERM; wait "$child""#;
 
-/// main.cf says the rest.
-const SUBMISSION_WITH_TLS: &str = "    # No login before STARTTLS.";
-
-/// main.cf says the rest here too.
-const MX_WITH_TLS: &str = "    # No mail before STARTTLS.";
-
-/// To measure without the cost of TLS.
-const MX_WITHOUT_TLS: &str = "    -o smtpd_tls_security_level=none";
-
-/// To measure without the cost of TLS.
-const SUBMISSION_WITHOUT_TLS: &str =
-    "    -o smtpd_tls_security_level=none\n    -o smtpd_tls_auth_only=no";
-
 /// Files that are used as they are.
 const TABLES: [(&str, &str); 5] = [
-    ("login_map", include_str!("../../config/postfix/login_map")),
-    (
-        "tls_policy",
-        include_str!("../../config/postfix/tls_policy"),
-    ),
-    (
-        "submission_headers",
-        include_str!("../../config/postfix/submission_headers"),
-    ),
-    (
-        "peer_headers",
-        include_str!("../../config/postfix/peer_headers"),
-    ),
-    (
-        "delivery_headers",
-        include_str!("../../config/postfix/delivery_headers"),
-    ),
+    ("login_map", role!("files/login_map")),
+    ("tls_policy", role!("files/tls_policy")),
+    ("submission_headers", role!("files/submission_headers")),
+    ("peer_headers", role!("files/peer_headers")),
+    ("delivery_headers", role!("files/delivery_headers")),
 ];
 
 /// For a locked-up process's resolver. A server that is silent is to be noticed within a test's
@@ -80,31 +58,16 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
     }
     let resolver = format!("nameserver {}\n{RESOLVER_OPTIONS}", relay.dns.server.ip());
     write_old(&relay.layout.queue().join("etc/resolv.conf"), &resolver)?;
-    write_old(
-        &etc.join("main.cf"),
-        &render(MAIN_CF, &main_values(relay, authorities)?)?,
-    )?;
-    write_old(&etc.join("own_domain"), &own_domain(relay)?)?;
-    let port = |port: Port| port.number().to_string();
-    let (mx_security, submission_security) = if relay.options.acceptance_only {
-        (MX_WITHOUT_TLS, SUBMISSION_WITHOUT_TLS)
-    } else {
-        (MX_WITH_TLS, SUBMISSION_WITH_TLS)
-    };
-    let master = render(
-        MASTER_CF,
-        &[
-            ("etc", etc.display().to_string()),
-            ("ip", relay.address.ip().to_string()),
-            ("mx_port", port(Port::Mx)),
-            ("submission_port", port(Port::Submission)),
-            ("smtps_port", port(Port::Smtps)),
-            ("mx_security", mx_security.to_owned()),
-            ("submission_security", submission_security.to_owned()),
-            ("bridge_services", bridge_services(relay)?),
-        ],
-    )?;
-    write_old(&etc.join("master.cf"), &master)
+    let mut values = main_values(relay, authorities)?;
+    values.extend(service_values(relay)?);
+    for (name, template) in [
+        ("main.cf", MAIN_CF),
+        ("own_domain", OWN_DOMAIN),
+        ("master.cf", MASTER_CF),
+    ] {
+        write_old(&etc.join(name), &render(template, &values)?)?;
+    }
+    Ok(())
 }
 
 /// Postfix's master in the foreground.
@@ -148,7 +111,7 @@ fn write_old(path: &Path, text: &str) -> anyhow::Result<()> {
     file.set_modified(minute_ago).with_context(context)
 }
 
-fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'static str, String)>> {
+fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let layout = &relay.layout;
     let config = &relay.config;
     let literal = relay.config.mail_domain.ip();
@@ -161,58 +124,83 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
         Some(seconds) => [seconds, seconds].map(|seconds| format!("{seconds}s")),
         None => ["5d", "1d"].map(str::to_owned),
     };
+    let virtual_transport = if relay.options.acceptance_only {
+        "discard:"
+    } else {
+        "lmtp:unix:private/dovecot-lmtp"
+    };
+    let literal = literal.map(|ip| ip.to_string()).unwrap_or_default();
+    let mx_milter = filtermail(relay, &config.filtermail_incoming_listen)?;
+    let bounce_milter = filtermail(relay, &config.filtermail_bounce_listen)?;
     Ok(vec![
-        ("relay_dir", layout.root().display().to_string()),
-        ("etc", layout.postfix_etc().display().to_string()),
-        ("queue", layout.queue().display().to_string()),
-        ("data", layout.postfix_data().display().to_string()),
-        ("log", layout.log("postfix").display().to_string()),
-        ("certificate", layout.certificate().display().to_string()),
-        ("key", layout.key().display().to_string()),
-        ("authorities", authorities.display().to_string()),
-        ("mx_port", Port::Mx.number().to_string()),
-        ("queue_lifetime", queue_lifetime),
-        ("bounce_lifetime", bounce_lifetime),
-        ("ip", relay.address.ip().to_string()),
-        ("host_name", host_name.clone()),
-        ("mail_domain", relay.domain()),
+        ("postfix_queue_directory", path(&layout.queue())),
+        ("postfix_data_directory", path(&layout.postfix_data())),
+        ("postfix_maillog_file", path(&layout.log("postfix"))),
+        ("postfix_maillog_prefix", path(layout.root())),
+        // As it would be between machines.
         (
-            "virtual_domains",
-            if literal.is_some() {
-                String::new()
-            } else {
-                host_name
-            },
+            "postfix_smtp_bind_address",
+            relay.address.ip().to_string().into(),
+        ),
+        ("postfix_smtp_port", Port::Mx.number().into()),
+        ("postfix_host_name", host_name.into()),
+        ("postfix_domain", relay.domain().into()),
+        ("postfix_own_domain_pattern", own_domain(relay).into()),
+        ("postfix_literal_ip", literal.into()),
+        ("postfix_virtual_transport", virtual_transport.into()),
+        ("postfix_authorities", path(authorities)),
+        ("postfix_connections_per_client", 0.into()),
+        ("postfix_tls_chain", path(&layout.certificate())),
+        ("postfix_tls_key", path(&layout.key())),
+        (
+            "postfix_message_size_limit",
+            config.max_message_size.bytes().into(),
         ),
         (
-            "literal_ip",
-            literal.map(|ip| ip.to_string()).unwrap_or_default(),
+            "postfix_forbids_bare_newline",
+            // Against smuggled messages: versions that can refuse lines without CR must do so.
+            default_of("smtpd_forbid_bare_newline").is_ok().into(),
         ),
         (
-            "max_message_size",
-            relay.config.max_message_size.to_string(),
+            "postfix_submission_milter",
+            submission_milter(relay)?.into(),
         ),
-        (
-            "virtual_transport",
-            if relay.options.acceptance_only {
-                "discard:"
-            } else {
-                "lmtp:unix:private/dovecot-lmtp"
-            }
-            .to_owned(),
-        ),
-        ("forbid_bare_newline", forbid_bare_newline()?),
-        ("submission_milter", submission_milter(relay)?),
-        (
-            "mx_milter",
-            filtermail(relay, &config.filtermail_incoming_listen)?,
-        ),
-        (
-            "bounce_milter",
-            filtermail(relay, &config.filtermail_bounce_listen)?,
-        ),
-        ("bridge_settings", bridge_settings(relay)?),
+        ("postfix_mx_milter", mx_milter.into()),
+        ("postfix_bounce_milter", bounce_milter.into()),
+        ("postfix_queue_lifetime", queue_lifetime.into()),
+        ("postfix_bounce_lifetime", bounce_lifetime.into()),
     ])
+}
+
+fn service_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, Value)>> {
+    let config = &relay.config;
+    let service = |port| Value::from(relay.address.socket(port).to_string());
+    let mut values = vec![
+        ("postfix_tables", path(&relay.layout.postfix_etc())),
+        ("postfix_mx_service", service(Port::Mx)),
+        ("postfix_submission_service", service(Port::Submission)),
+        ("postfix_submissions_service", service(Port::Smtps)),
+        // The testbed's clients reach all ports.
+        ("postfix_alpn_service", "".into()),
+        ("postfix_smtpd_processes", 1000.into()),
+        ("postfix_without_tls", relay.options.acceptance_only.into()),
+        ("postfix_bridge", relay.has_bridge().into()),
+    ];
+    if relay.has_bridge() {
+        let route_socket = inside(relay, &config.mxdeliv_route_socket)?;
+        let return_socket = inside(relay, &config.mxdeliv_return_socket)?;
+        values.extend([
+            ("postfix_route_socket", route_socket.into()),
+            ("postfix_return_socket", return_socket.into()),
+            ("postfix_fallback_service", service(Port::Fallback)),
+            ("postfix_return_service", service(Port::Return)),
+        ]);
+    }
+    Ok(values)
+}
+
+fn path(path: &Path) -> Value {
+    path.display().to_string().into()
 }
 
 /// The milter for submission.
@@ -251,8 +239,8 @@ fn inside(relay: &Relay, socket: &Path) -> anyhow::Result<String> {
     Ok(inside.display().to_string())
 }
 
-/// The pattern of our own addresses.
-fn own_domain(relay: &Relay) -> anyhow::Result<String> {
+/// The pattern of our own domain.
+fn own_domain(relay: &Relay) -> String {
     let mut pattern = String::new();
     for character in relay.domain().chars() {
         if !character.is_ascii_alphanumeric() {
@@ -260,52 +248,7 @@ fn own_domain(relay: &Relay) -> anyhow::Result<String> {
         }
         pattern.push(character);
     }
-    render(OWN_DOMAIN, &[("own_domain", pattern)])
-}
-
-fn bridge_settings(relay: &Relay) -> anyhow::Result<String> {
-    if !relay.has_bridge() {
-        return Ok(String::new());
-    }
-    let values = [
-        ("etc", relay.layout.postfix_etc().display().to_string()),
-        (
-            "route_socket",
-            inside(relay, &relay.config.mxdeliv_route_socket)?,
-        ),
-    ];
-    render(BRIDGE_MAIN_CF, &values)
-}
-
-fn bridge_services(relay: &Relay) -> anyhow::Result<String> {
-    if !relay.has_bridge() {
-        return Ok(String::new());
-    }
-    let values = [
-        ("etc", relay.layout.postfix_etc().display().to_string()),
-        ("ip", relay.address.ip().to_string()),
-        ("fallback_port", Port::Fallback.number().to_string()),
-        ("return_port", Port::Return.number().to_string()),
-        (
-            "return_socket",
-            inside(relay, &relay.config.mxdeliv_return_socket)?,
-        ),
-        ("from_bridge", FROM_BRIDGE.to_owned()),
-    ];
-    render(BRIDGE_MASTER_CF, &values)
-}
-
-/// Against smuggled messages: versions that can refuse lines without CR must do so.
-fn forbid_bare_newline() -> anyhow::Result<String> {
-    let known = default_of("smtpd_forbid_bare_newline").is_ok();
-    Ok(if known {
-        "# A line that ends without CR is not the end of a message for everybody: no smuggling.\n\
-         smtpd_forbid_bare_newline = yes\n\
-         smtpd_forbid_bare_newline_exclusions ="
-            .to_owned()
-    } else {
-        "# This version cannot forbid bare newlines.".to_owned()
-    })
+    pattern
 }
 
 /// The built-in value of a setting; an error when this version does not know it.
