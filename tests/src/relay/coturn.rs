@@ -21,7 +21,8 @@ pub(super) const NAME: &str = "coturn";
 /// The user that Debian's package makes, and the program.
 const USER: &str = "turnserver";
 
-const TURNSERVER_CONF: &str = include_str!("../../config/coturn/turnserver.conf");
+const TURNSERVER_CONF: &str =
+    include_str!("../../../ansible/roles/calls/templates/turnserver.conf.j2");
 
 /// The first and the last of the ports that calls go through.
 const RELAY_PORTS: (u16, u16) = (20_000, 20_999);
@@ -41,18 +42,18 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let secret = random_letters(40);
     let (first, last) = RELAY_PORTS;
     let values = [
-        ("secret", secret.clone().into()),
-        ("realm", relay.domain().into()),
+        ("calls_secret", secret.clone().into()),
+        ("calls_realm", relay.domain().into()),
         (
-            "database",
+            "calls_database",
             layout.coturn().join("turndb").display().to_string().into(),
         ),
-        ("ip", relay.address.ip().to_string().into()),
-        ("port", Port::Turn.number().into()),
-        ("first_relay_port", first.into()),
-        ("last_relay_port", last.into()),
+        ("calls_listen", relay.address.ip().to_string().into()),
+        ("calls_turn_port", Port::Turn.number().into()),
+        ("calls_turn_first_relay_port", first.into()),
+        ("calls_turn_last_relay_port", last.into()),
         // Some are left for those who come while others are let go.
-        ("total_quota", (last - first - 99).into()),
+        ("calls_total_quota", (last - first - 99).into()),
     ];
     let conf = render(TURNSERVER_CONF, &values)?;
     confide(&layout.turnserver_conf(), &conf, USER)?;

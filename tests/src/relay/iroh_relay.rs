@@ -15,7 +15,8 @@ use crate::template::render;
 /// The process.
 pub(super) const NAME: &str = "iroh-relay";
 
-const IROH_RELAY_TOML: &str = include_str!("../../config/iroh/iroh-relay.toml");
+const IROH_RELAY_TOML: &str =
+    include_str!("../../../ansible/roles/calls/templates/iroh-relay.toml.j2");
 
 /// Writes its configuration.
 ///
@@ -24,8 +25,8 @@ const IROH_RELAY_TOML: &str = include_str!("../../config/iroh/iroh-relay.toml");
 pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let socket = |port| relay.address.socket(port).to_string().into();
     let values = [
-        ("address", socket(Port::IrohRelay)),
-        ("metrics", socket(Port::IrohMetrics)),
+        ("calls_iroh_listen", socket(Port::IrohRelay)),
+        ("calls_iroh_metrics", socket(Port::IrohMetrics)),
     ];
     fs::write(
         relay.layout.iroh_relay_toml(),
