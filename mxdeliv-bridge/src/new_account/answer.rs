@@ -52,7 +52,7 @@ pub(super) fn suggestion(domain: &Domain, suggestion: &Suggestion) -> Response {
     let login = Login {
         dclogin_url: domain
             .is_uncertified()
-            .then(|| dclogin_url(&email, password)),
+            .then(|| dclogin_url(domain, &email, password)),
         email: &email,
         password,
     };
@@ -88,8 +88,9 @@ pub(super) fn takes_pages(headers: &HeaderMap) -> bool {
 
 /// Hands a browser over to the app with an address and a password, on a relay whose certificate the app
 /// must not check.
-pub(super) fn to_login(suggestion: &Suggestion) -> Response {
-    let url = dclogin_url(&suggestion.address.to_string(), &suggestion.password);
+pub(super) fn to_login(domain: &Domain, suggestion: &Suggestion) -> Response {
+    let email = suggestion.address.to_string();
+    let url = dclogin_url(domain, &email, &suggestion.password);
     let Ok(location) = HeaderValue::try_from(url) else {
         return Refusal::Misconfigured.into_response();
     };
@@ -171,13 +172,20 @@ fn json(status: StatusCode, content: &impl Serialize) -> Response {
 }
 
 /// Makes an app log in without checking the certificate: `ic` and `sc` are how those of IMAP and SMTP are checked
-/// (3: not at all), `v` is the version of the scheme.
-fn dclogin_url(email: &str, password: &str) -> String {
+/// (3: not at all), `v` is the version of the scheme, `ih` and `sh` are the hosts.
+fn dclogin_url(domain: &Domain, email: &str, password: &str) -> String {
     let mut url = String::from("dclogin:");
     percent_encode(email, &mut url);
     url.push_str("?p=");
     percent_encode(password, &mut url);
     url.push_str("&v=1&ic=3&sc=3");
+    // An app looks for the host of `name@[192.0.2.1]` by asking DNS for `[192.0.2.1]`, and finds none.
+    if let Some(address) = domain.ip().map(|address| address.to_string()) {
+        for host in ["&ih=", "&sh="] {
+            url.push_str(host);
+            percent_encode(&address, &mut url);
+        }
+    }
     url
 }
 
@@ -200,8 +208,19 @@ mod tests {
 
     #[test]
     fn what_could_be_syntax_is_encoded() {
-        let url = dclogin_url("a@[192.0.2.1]", "p&w-ü");
-        let expected = "dclogin:a%40%5B192.0.2.1%5D?p=p%26w-%C3%BC&v=1&ic=3&sc=3";
+        let domain = "_chat.example".parse().unwrap();
+        let url = dclogin_url(&domain, "a@_chat.example", "p&w-ü");
+        let expected = "dclogin:a%40_chat.example?p=p%26w-%C3%BC&v=1&ic=3&sc=3";
+        assert_eq!(url, expected);
+    }
+
+    #[rstest]
+    #[case("[192.0.2.1]", "192.0.2.1")]
+    #[case("[IPv6:2001:db8::1]", "2001%3Adb8%3A%3A1")]
+    fn apps_are_told_the_host_that_they_cannot_look_up(#[case] domain: &str, #[case] host: &str) {
+        let domain = domain.parse().unwrap();
+        let url = dclogin_url(&domain, "a@b", "p");
+        let expected = format!("dclogin:a%40b?p=p&v=1&ic=3&sc=3&ih={host}&sh={host}");
         assert_eq!(url, expected);
     }
 

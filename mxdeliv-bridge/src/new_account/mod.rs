@@ -103,7 +103,7 @@ async fn new_account(State(desk): State<Arc<Desk>>, request: Request) -> Respons
             let is_browser =
                 request.method() == Method::GET && answer::takes_pages(request.headers());
             match desk.suggest(client, invite).await {
-                Ok(suggestion) if is_browser => answer::to_login(&suggestion),
+                Ok(suggestion) if is_browser => answer::to_login(&desk.domain, &suggestion),
                 Ok(suggestion) => answer::suggestion(&desk.domain, &suggestion),
                 Err(refusal) => refusal.into_response(),
             }

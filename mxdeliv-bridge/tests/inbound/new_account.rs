@@ -159,13 +159,19 @@ async fn whoever_nginx_does_not_name_gets_nothing() {
 }
 
 #[rstest]
-#[case("mail_domain = 192.0.2.1", "[192.0.2.1]", "%40%5B192.0.2.1%5D")]
-#[case("mail_domain = _x.example", "_x.example", "%40_x.example")]
+#[case(
+    "mail_domain = 192.0.2.1",
+    "[192.0.2.1]",
+    "%40%5B192.0.2.1%5D",
+    "&ih=192.0.2.1&sh=192.0.2.1"
+)]
+#[case("mail_domain = _x.example", "_x.example", "%40_x.example", "")]
 #[tokio::test]
 async fn apps_are_told_not_to_check_what_cannot_be_checked(
     #[case] key: &str,
     #[case] domain: &str,
     #[case] encoded: &str,
+    #[case] hosts: &str,
 ) {
     let bridge = Bridge::of(key).await;
     for method in ["GET", "POST"] {
@@ -178,7 +184,7 @@ async fn apps_are_told_not_to_check_what_cannot_be_checked(
         let text = |name: &str| body[name].as_str().unwrap();
         let name = text("email").strip_suffix(&format!("@{domain}")).unwrap();
         let url = format!(
-            "dclogin:{name}{encoded}?p={}&v=1&ic=3&sc=3",
+            "dclogin:{name}{encoded}?p={}&v=1&ic=3&sc=3{hosts}",
             text("password")
         );
         assert_eq!((answer.status, &body["dclogin_url"]), (200, &json!(url)));

@@ -16,9 +16,9 @@ use crate::fixture::{
 use crate::mxdeliv_hostile::{exchange, is};
 
 /// What nginx answers.
-struct Answer {
+pub(crate) struct Answer {
     text: String,
-    body: Value,
+    pub(crate) body: Value,
 }
 
 impl Answer {
@@ -44,7 +44,7 @@ impl Answer {
     }
 
     /// Somebody with the address and password in it.
-    fn person(&self) -> anyhow::Result<Person> {
+    pub(crate) fn person(&self) -> anyhow::Result<Person> {
         self.is(200)?;
         ensure!(self.field("content-type") == Some("application/json"));
         ensure!(self.field("cache-control") == Some("no-store"));
@@ -68,7 +68,7 @@ async fn ask(target: &Target, method: &str, path: &str) -> anyhow::Result<Answer
     Ok(Answer { text, body })
 }
 
-async fn post(target: &Target, path: &str) -> anyhow::Result<Answer> {
+pub(crate) async fn post(target: &Target, path: &str) -> anyhow::Result<Answer> {
     ask(target, "POST", path).await
 }
 
@@ -166,8 +166,12 @@ async fn relays_without_a_public_certificate_say_so() -> anyhow::Result<()> {
                 let text = text.replace('@', "%40").replace('[', "%5B");
                 text.replace(']', "%5D")
             };
+            let hosts = match target.domain.trim_matches(['[', ']']) {
+                name if name.starts_with('_') => String::new(),
+                address => format!("&ih={address}&sh={address}"),
+            };
             let url = format!(
-                "dclogin:{}?p={}&v=1&ic=3&sc=3",
+                "dclogin:{}?p={}&v=1&ic=3&sc=3{hosts}",
                 encoded(&person.address.to_string()),
                 person.password
             );
