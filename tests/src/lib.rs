@@ -28,6 +28,7 @@
 //! - [`template`]: configuration files with gaps
 //! - [`test_relay`]: a relay for a test
 //! - [`up`]: relays that run until somebody says stop
+//! - [`usual_ports`]: the ports of a public relay
 
 pub mod ansible;
 pub mod app_login;
@@ -57,6 +58,7 @@ pub mod target;
 pub mod template;
 pub mod test_relay;
 pub mod up;
+pub mod usual_ports;
 
 pub use relay::{DomainKind, PLAIN_PASSWORD, RelayKind, RelayOptions, Variant};
 pub use target::{Endpoint, Limits, Process, Target};

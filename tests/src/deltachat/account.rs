@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
@@ -18,7 +18,7 @@ use crate::target::Target;
 const REMEMBERED: usize = 20;
 
 /// A chat, as one account numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ChatId(u32);
 
 /// A message that came in, with its file downloaded.
@@ -91,6 +91,22 @@ impl Account {
         let configured = self
             .call("add_or_update_transport", json!([self.id, transport]))
             .await;
+        self.online(configured).await
+    }
+
+    /// Makes the profile that a `dcaccount:` or `dclogin:` link is for, as if its QR code had been
+    /// scanned, and waits until the account idles at its inbox.
+    ///
+    /// # Errors
+    /// The relay refuses, or the inbox is not idle within [`PATIENCE`].
+    pub async fn login_by_link(&mut self, link: &str) -> anyhow::Result<()> {
+        let configured = self
+            .call("add_transport_from_qr", json!([self.id, link]))
+            .await;
+        self.online(configured).await
+    }
+
+    async fn online(&mut self, configured: anyhow::Result<Value>) -> anyhow::Result<()> {
         if let Err(error) = configured {
             return Err(self.told(error.context("logging in")));
         }
@@ -102,26 +118,14 @@ impl Account {
         Ok(())
     }
 
-    /// The text of the QR code with which others make contact.
+    /// The address that the account has got.
     ///
     /// # Errors
-    /// The core failed.
-    pub async fn invitation(&self) -> anyhow::Result<String> {
-        let code = self
-            .call("get_chat_securejoin_qr_code", json!([self.id, null]))
-            .await?;
-        Ok(serde_json::from_value(code)?)
-    }
-
-    /// Begins to make contact with whoever made the invitation.
-    ///
-    /// # Errors
-    /// The core failed.
-    pub async fn join(&self, invitation: &str) -> anyhow::Result<ChatId> {
-        let chat = self
-            .call("secure_join", json!([self.id, invitation]))
-            .await?;
-        Ok(serde_json::from_value(chat)?)
+    /// The core failed, or the account has none yet.
+    pub async fn address(&self) -> anyhow::Result<String> {
+        let configured = json!([self.id, "configured_addr"]);
+        let address = self.call("get_config", configured).await?;
+        serde_json::from_value(address).context("an account without an address")
     }
 
     /// Sends a text.
@@ -202,10 +206,49 @@ impl Account {
     /// # Errors
     /// The time is over.
     pub async fn failed(&mut self, message: MessageId, limit: Duration) -> anyhow::Result<()> {
-        let about = move |event: &Event| {
-            event.kind == "MsgFailed" && event.number("msgId") == Some(message.0)
-        };
-        self.wait("the message to fail", limit, about).await?;
+        self.becomes("MsgFailed", message, limit).await
+    }
+
+    /// Waits until the app says of a message that its recipient has read it.
+    ///
+    /// # Errors
+    /// The time is over.
+    pub async fn read(&mut self, message: MessageId, limit: Duration) -> anyhow::Result<()> {
+        self.becomes("MsgRead", message, limit).await
+    }
+
+    async fn becomes(
+        &mut self,
+        kind: &str,
+        message: MessageId,
+        limit: Duration,
+    ) -> anyhow::Result<()> {
+        let about = |event: &Event| event.kind == kind && event.number("msgId") == Some(message.0);
+        self.wait(kind, limit, about).await?;
+        Ok(())
+    }
+
+    /// How many of those who got a message have said that they read it.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn readers(&self, message: MessageId) -> anyhow::Result<u32> {
+        let count = self
+            .call(
+                "get_message_read_receipt_count",
+                json!([self.id, message.0]),
+            )
+            .await?;
+        Ok(serde_json::from_value(count)?)
+    }
+
+    /// Shows somebody a message; by default its sender gets a receipt.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn mark_seen(&self, message: &IncomingMessage) -> anyhow::Result<()> {
+        self.call("markseen_msgs", json!([self.id, [message.id]]))
+            .await?;
         Ok(())
     }
 
@@ -254,6 +297,15 @@ impl Account {
                 }
             }
         }
+    }
+
+    /// Logs out and forgets the account on this device; the relay keeps it.
+    ///
+    /// # Errors
+    /// The core failed.
+    pub async fn remove(self) -> anyhow::Result<()> {
+        self.call("remove_account", json!([self.id])).await?;
+        Ok(())
     }
 
     /// Calls any method of the core; `params` is the array of its arguments, the account's
@@ -339,41 +391,3 @@ impl Account {
 /// A message, as one account numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct MessageId(u32);
-
-/// Lets two accounts make contact by securejoin, and gives each one's chat with the other, the
-/// inviter's first.
-///
-/// # Errors
-/// The handshake is not complete on both sides within the time.
-pub async fn make_contact(
-    inviter: &mut Account,
-    joiner: &mut Account,
-    limit: Duration,
-) -> anyhow::Result<(ChatId, ChatId)> {
-    let complete = |kind: &'static str| {
-        move |event: &Event| event.kind == kind && event.number("progress") == Some(1000)
-    };
-    let invitation = inviter.invitation().await?;
-    let joined = joiner.join(&invitation).await?;
-    joiner
-        .wait(
-            "securejoin, on the joining side",
-            limit,
-            complete("SecurejoinJoinerProgress"),
-        )
-        .await?;
-    let event = inviter
-        .wait(
-            "securejoin, on the inviting side",
-            limit,
-            complete("SecurejoinInviterProgress"),
-        )
-        .await?;
-    let contact = event
-        .number("contactId")
-        .context("securejoin without a contact")?;
-    let chat = inviter
-        .call("create_chat_by_contact_id", json!([inviter.id, contact]))
-        .await?;
-    Ok((serde_json::from_value(chat)?, joined))
-}

@@ -1,4 +1,5 @@
-//! Gets `deltachat-rpc-server` from PyPI, where it lies as a static binary inside a wheel.
+//! Gets Delta Chat's core from PyPI, where it lies inside wheels: as a static program, and as the library that
+//! apps for phones have in them.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,30 @@ use tokio::fs;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// The version that is installed.
-pub const VERSION: &str = "2.65.0";
+/// A file in a package on PyPI.
+struct Wheel {
+    package: &'static str,
+    version: &'static str,
+    file: &'static str,
+}
+
+const SERVER: Wheel = Wheel {
+    package: "deltachat-rpc-server",
+    version: "2.65.0",
+    file: "deltachat_rpc_server/deltachat-rpc-server",
+};
+
+/// Older than the program: PyPI has no later one.
+const LIBRARY: Wheel = Wheel {
+    package: "deltachat",
+    version: "2.23.0",
+    file: "deltachat/capi.abi3.so",
+};
 
 /// The Debian package that installing needs; it brings Python and `pip`.
 const PACKAGE: &str = "python3-venv";
 
-/// How long each step of installing may take; 11 MB have to come over the network.
+/// How long each step of installing may take; 14 MB have to come over the network.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The program, from the cache folder when it is there: `$XDG_CACHE_HOME/chatmail-suite/` (or
@@ -25,30 +43,64 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// # Errors
 /// Python's `venv` or `pip` is missing or fails; the error names the command and holds what it said.
 pub async fn server_program() -> anyhow::Result<PathBuf> {
-    let cache = cache_folder()?;
-    let folder = cache.join(format!("deltachat-rpc-server-{VERSION}"));
-    let program = folder.join("deltachat_rpc_server/deltachat-rpc-server");
-    if fs::try_exists(&program).await? {
-        return Ok(program);
+    SERVER.file().await
+}
+
+/// The library (`libdeltachat`), from the same folder.
+///
+/// # Errors
+/// As [`server_program`].
+pub async fn library() -> anyhow::Result<PathBuf> {
+    LIBRARY.file().await
+}
+
+impl Wheel {
+    async fn file(&self) -> anyhow::Result<PathBuf> {
+        let cache = cache_folder()?;
+        let folder = cache.join(format!("{}-{}", self.package, self.version));
+        let file = folder.join(self.file);
+        if fs::try_exists(&file).await? {
+            return Ok(file);
+        }
+        fs::create_dir_all(&cache)
+            .await
+            .with_context(|| format!("making {}", cache.display()))?;
+        let unfinished = tempfile::tempdir_in(&cache).context("making a folder in the cache")?;
+        self.install(unfinished.path()).await?;
+        make_executable(&unfinished.path().join(self.file)).await?;
+        // In one step, so that nobody runs half of it; whoever came first wins.
+        match fs::rename(unfinished.path(), &folder).await {
+            Ok(()) => drop(unfinished.keep()),
+            Err(_) if fs::try_exists(&file).await? => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("making {}", folder.display()));
+            }
+        }
+        Ok(file)
     }
-    fs::create_dir_all(&cache)
-        .await
-        .with_context(|| format!("making {}", cache.display()))?;
-    let unfinished = tempfile::tempdir_in(&cache).context("making a folder in the cache")?;
-    pip_install(unfinished.path()).await?;
-    make_executable(
-        &unfinished
-            .path()
-            .join("deltachat_rpc_server/deltachat-rpc-server"),
-    )
-    .await?;
-    // In one step, so that nobody runs half of it; whoever came first wins.
-    match fs::rename(unfinished.path(), &folder).await {
-        Ok(()) => drop(unfinished.keep()),
-        Err(_) if fs::try_exists(&program).await? => {}
-        Err(error) => return Err(error).with_context(|| format!("making {}", folder.display())),
+
+    /// Installs with the `pip` of a virtual environment that is thrown away: Debian's Python has none of
+    /// its own. What the package depends on stays away: nobody imports it.
+    async fn install(&self, folder: &Path) -> anyhow::Result<()> {
+        let environment =
+            tempfile::tempdir().context("making a folder for a virtual environment")?;
+        let mut make = Command::new("python3");
+        make.args(["-m", "venv"]).arg(environment.path());
+        run(make).await?;
+        let mut install = Command::new(environment.path().join("bin/python"));
+        install
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--disable-pip-version-check",
+                "--no-deps",
+            ])
+            .args(["--only-binary", ":all:", "--target"])
+            .arg(folder)
+            .arg(format!("{}=={}", self.package, self.version));
+        run(install).await
     }
-    Ok(program)
 }
 
 /// Where what does not come from Debian or with the source is kept.
@@ -63,28 +115,6 @@ pub(crate) fn cache_folder() -> anyhow::Result<PathBuf> {
     Ok(base
         .context("neither XDG_CACHE_HOME nor HOME is set")?
         .join("chatmail-suite"))
-}
-
-/// Installs with the `pip` of a virtual environment that is thrown away: Debian's Python has none of
-/// its own.
-async fn pip_install(folder: &Path) -> anyhow::Result<()> {
-    let environment = tempfile::tempdir().context("making a folder for a virtual environment")?;
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv"]).arg(environment.path());
-    run(make).await?;
-    let mut install = Command::new(environment.path().join("bin/python"));
-    install
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-deps",
-        ])
-        .args(["--only-binary", ":all:", "--target"])
-        .arg(folder)
-        .arg(format!("deltachat-rpc-server=={VERSION}"));
-    run(install).await
 }
 
 async fn run(mut command: Command) -> anyhow::Result<()> {

@@ -1,8 +1,8 @@
 //! JSON-RPC with `deltachat-rpc-server`: one JSON object per line in each direction.
 //!
 //! One task owns the program, the calls that wait for their results, and the way to each account's
-//! events. Events are the result of `get_next_event_batch`, which the task therefore always has
-//! outstanding.
+//! events. An event is the result of `get_next_event`, which the task therefore always has outstanding.
+//! (Several at once are the result of a method that older cores do not have.)
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -88,18 +88,25 @@ enum Request {
 }
 
 impl Rpc {
-    pub(super) fn start(program: &Path, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts the program, whatever it takes to do so, with its data and its log below a folder.
+    pub(super) fn start(
+        mut program: Command,
+        folder: &Path,
+        spawn: impl FnOnce(&mut Command) -> anyhow::Result<Child>,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
         let log = std::fs::File::create(folder.join("deltachat-rpc-server.log"))
             .with_context(|| format!("writing to {}", folder.display()))?;
-        let mut child = Command::new(program)
+        program
             .env("DC_ACCOUNTS_PATH", folder.join("accounts"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .kill_on_drop(true);
+        let mut child = spawn(&mut program).with_context(|| {
+            let name = program.as_std().get_program();
+            format!("starting {}", name.display())
+        })?;
         let input = child.stdin.take().context("no standard input")?;
         let output = child.stdout.take().context("no standard output")?;
         let (requests, incoming) = mpsc::unbounded_channel();
@@ -182,7 +189,7 @@ impl Driver {
     async fn run(mut self, output: ChildStdout, mut incoming: mpsc::UnboundedReceiver<Request>) {
         let mut lines = BufReader::new(output).lines();
         let outcome: anyhow::Result<()> = async {
-            self.events_call = self.send("get_next_event_batch", json!([])).await?;
+            self.events_call = self.send("get_next_event", json!([])).await?;
             loop {
                 tokio::select! {
                     request = incoming.recv() => match request {
@@ -235,14 +242,13 @@ impl Driver {
             Some(failure) => Err(failure.message),
         };
         if response.id == self.events_call {
-            let batch = result.map_err(anyhow::Error::msg)?;
-            for AccountEvent { context_id, event } in serde_json::from_value::<Vec<_>>(batch)? {
-                if let Some(account) = self.accounts.get(&context_id) {
-                    // An account that was dropped has nobody who waits.
-                    let _ = account.send(event);
-                }
+            let next = result.map_err(anyhow::Error::msg)?;
+            let AccountEvent { context_id, event } = serde_json::from_value(next)?;
+            if let Some(account) = self.accounts.get(&context_id) {
+                // An account that was dropped has nobody who waits.
+                let _ = account.send(event);
             }
-            self.events_call = self.send("get_next_event_batch", json!([])).await?;
+            self.events_call = self.send("get_next_event", json!([])).await?;
         } else if let Some(waiting) = self.waiting.remove(&response.id) {
             // A caller that has given up has nobody who waits.
             let _ = waiting.send(result);
@@ -255,16 +261,21 @@ impl Driver {
 mod tests {
     use super::*;
 
-    /// A program that answers every line with the same text, but `get_next_event_batch` never.
+    /// A program that answers every line with the same text, but `get_next_event` never.
     fn answering(folder: &Path, answer: &str) -> Rpc {
         use std::os::unix::fs::PermissionsExt as _;
         let program = folder.join("program");
         let script = format!(
-            "#!/bin/sh\nwhile read -r line; do case $line in *batch*) ;; *) {answer};; esac; done\n"
+            "#!/bin/sh\nwhile read -r line; do case $line in *get_next_event*) ;; *) {answer};; esac; done\n"
         );
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Rpc::start(&program, folder).unwrap()
+        Rpc::start(
+            Command::new(program),
+            folder,
+            |program| Ok(program.spawn()?),
+        )
+        .unwrap()
     }
 
     #[tokio::test]

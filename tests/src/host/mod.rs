@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod network;
+pub mod mounts;
 pub mod packages;
 pub mod state;
 pub mod users;

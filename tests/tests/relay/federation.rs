@@ -12,7 +12,8 @@ use testbed::peers::By;
 use testbed::{DomainKind, RelayKind, Target, TestRelay};
 
 use crate::fixture::{
-    Person, accepted, eventually, messages, send, shared_smtp_federation, unhurried,
+    Person, accepted, delta_chat_account, eventually, messages, send, shared_smtp_federation,
+    unhurried,
 };
 use crate::ways::sends;
 
@@ -37,18 +38,9 @@ async fn delta_chat_accounts_at_two_relays_make_contact_and_talk() -> anyhow::Re
     let relays = shared_smtp_federation()?;
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start(folder.path()).await?;
-    let mut accounts = Vec::new();
-    for target in [&relays.target, &relays.peers[0]] {
-        let person = Person::new(target)?;
-        let mut account = clients.add_account().await?;
-        let address = person.address.to_string();
-        account.login(target, &address, &person.password).await?;
-        accounts.push(account);
-    }
-    let [alice, bob] = accounts.as_mut_slice() else {
-        anyhow::bail!("not two accounts")
-    };
-    let (alices_chat, bobs_chat) = make_contact(alice, bob, PATIENCE).await?;
+    let (_, mut alice) = delta_chat_account(&clients, &relays.target).await?;
+    let (_, mut bob) = delta_chat_account(&clients, &relays.peers[0]).await?;
+    let (alices_chat, bobs_chat) = make_contact(&mut alice, &mut bob, PATIENCE).await?;
     alice.send_text(alices_chat, "Hello over there").await?;
     let received = bob.receive(PATIENCE).await?;
     assert_eq!(received.text, "Hello over there");

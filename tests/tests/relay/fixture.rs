@@ -96,19 +96,6 @@ impl Person {
         })
     }
 
-    /// A person that nobody has heard of, logged in with a real Delta Chat.
-    pub(crate) async fn new_client(
-        clients: &DeltaChat,
-        target: &Target,
-    ) -> anyhow::Result<Account> {
-        let person = Self::new(target)?;
-        let mut account = clients.add_account().await?;
-        account
-            .login(target, &person.address.to_string(), &person.password)
-            .await?;
-        Ok(account)
-    }
-
     /// Logs in and opens the inbox.
     pub(crate) async fn inbox(&self, target: &Target) -> anyhow::Result<ImapClient> {
         let mut inbox = self.log_in(target).await?;
@@ -187,6 +174,18 @@ impl Correspondents {
         ensure!(last.message.ends_with(&message.body), "another message");
         Ok(())
     }
+}
+
+/// A new Delta Chat account with an address at a relay, online.
+pub(crate) async fn delta_chat_account(
+    clients: &DeltaChat,
+    target: &Target,
+) -> anyhow::Result<(Person, Account)> {
+    let person = Person::new(target)?;
+    let mut account = clients.add_account().await?;
+    let address = person.address.to_string();
+    account.login(target, &address, &person.password).await?;
+    Ok((person, account))
 }
 
 /// Somebody at a domain without a relay, whose mail server we play at port 25, and somebody with an

@@ -36,6 +36,7 @@ mod mxdeliv_peers;
 mod mxdeliv_reports;
 mod new_account;
 mod operator;
+mod profile_links;
 mod push;
 mod rate_limits;
 mod realtime;

@@ -13,7 +13,8 @@ use testbed::peers::By;
 use testbed::{DomainKind, Target, TestRelay};
 
 use crate::fixture::{
-    Person, accepted, eventually, send, shared_federation, shared_smtp_federation, unhurried,
+    Person, accepted, delta_chat_account, eventually, send, shared_federation,
+    shared_smtp_federation, unhurried,
 };
 use crate::ways::{sends, sends_this, ways};
 
@@ -75,25 +76,15 @@ async fn delta_chat_accounts_at_two_relays_talk_over_https() -> anyhow::Result<(
     let relays = shared_federation()?;
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start(folder.path()).await?;
-    let (mut accounts, mut people) = (Vec::new(), Vec::new());
-    for target in [&relays.target, &relays.peers[0]] {
-        let person = Person::new(target)?;
-        let mut account = clients.add_account().await?;
-        let address = person.address.to_string();
-        account.login(target, &address, &person.password).await?;
-        accounts.push(account);
-        people.push(person);
-    }
-    let [alice, bob] = accounts.as_mut_slice() else {
-        anyhow::bail!("not two accounts")
-    };
-    let (alices_chat, bobs_chat) = make_contact(alice, bob, PATIENCE).await?;
+    let (here, mut alice) = delta_chat_account(&clients, &relays.target).await?;
+    let (there, mut bob) = delta_chat_account(&clients, &relays.peers[0]).await?;
+    let (alices_chat, bobs_chat) = make_contact(&mut alice, &mut bob, PATIENCE).await?;
     alice.send_text(alices_chat, "Hello over there").await?;
     assert_eq!(bob.receive(PATIENCE).await?.text, "Hello over there");
     bob.send_text(bobs_chat, "Hello back").await?;
     assert_eq!(alice.receive(PATIENCE).await?.text, "Hello back");
 
-    for (from, to) in [(&relays.target, &people[1]), (&relays.peers[0], &people[0])] {
+    for (from, to) in [(&relays.target, &there), (&relays.peers[0], &here)] {
         let ways = ways(from, &to.address)?;
         ensure!(
             !ways.is_empty() && ways.iter().all(|way| *way == By::Https),

@@ -8,7 +8,9 @@ use testbed::deltachat::{DeltaChat, PATIENCE, make_contact};
 use testbed::peers::By;
 use testbed::{DomainKind, TestRelay};
 
-use crate::fixture::{Person, accepted, messages, random_name, send, shared_federation, unhurried};
+use crate::fixture::{
+    Person, accepted, delta_chat_account, messages, random_name, send, shared_federation, unhurried,
+};
 use crate::ways::{way, ways};
 
 /// A report in the parts that RFC 3464 gives it, without blanks at their ends.
@@ -93,30 +95,19 @@ async fn delta_chat_shows_that_a_message_to_a_lost_account_failed() -> anyhow::R
     let relays = shared_federation()?;
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start(folder.path()).await?;
-    let (mut accounts, mut people) = (Vec::new(), Vec::new());
-    for target in [&relays.target, &relays.peers[0]] {
-        let person = Person::new(target)?;
-        let mut account = clients.add_account().await?;
-        let address = person.address.to_string();
-        account.login(target, &address, &person.password).await?;
-        accounts.push(account);
-        people.push(person);
-    }
-    let [alice, bob] = accounts.as_mut_slice() else {
-        anyhow::bail!("not two accounts")
-    };
+    let (_, mut alice) = delta_chat_account(&clients, &relays.target).await?;
+    let (lost, mut bob) = delta_chat_account(&clients, &relays.peers[0]).await?;
     // As shipped it reads nothing that is not encrypted, and so no report of anybody.
     let lax = serde_json::json!([alice.id(), "force_encryption", "0"]);
     alice.call("set_config", lax).await?;
-    let (alices_chat, _) = make_contact(alice, bob, PATIENCE).await?;
+    let (alices_chat, _) = make_contact(&mut alice, &mut bob, PATIENCE).await?;
     // Else the app would log in again, which makes the account anew.
     bob.call("stop_io", serde_json::json!([bob.id()])).await?;
-    let home = relays.peers[0]
-        .mailboxes_dir
-        .join(people[1].address.to_string());
+    let mailboxes = &relays.peers[0].mailboxes_dir;
+    let home = mailboxes.join(lost.address.to_string());
     fs::remove_file(home.join("password"))?;
 
-    let lost = alice.send_text(alices_chat, "Are you there?").await?;
-    alice.sent(lost, PATIENCE).await?;
-    alice.failed(lost, PATIENCE).await
+    let message = alice.send_text(alices_chat, "Are you there?").await?;
+    alice.sent(message, PATIENCE).await?;
+    alice.failed(message, PATIENCE).await
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use testbed::client::Envelope;
+use testbed::deltachat::{DeltaChat, make_contact};
 use testbed::notifications::{self, Answer, NotificationServer};
-use testbed::{Target, TestRelay};
+use testbed::{RelayOptions, Target, TestRelay};
 
 use crate::fixture::{
-    Correspondents, Person, accepted, eventually, messages, random_name, send, unhurried,
+    Correspondents, PATIENCE, Person, accepted, delta_chat_account, eventually, messages,
+    random_name, send, unhurried,
 };
 use crate::metadata::{TOKEN, get, set};
 
@@ -110,6 +113,43 @@ async fn a_server_that_is_away_delays_no_mail_and_is_asked_again() -> anyhow::Re
     relay.stop()
 }
 
+/// What an app sets is not the token, but the token encrypted for the notification server: nobody else knows
+/// which device it is.
+#[tokio::test]
+async fn an_app_registers_its_device_by_itself() -> anyhow::Result<()> {
+    const DEVICE: &str = "fcm-chat.delta:a-device-that-does-not-exist";
+    let relay = TestRelay::start(RelayOptions::default())?;
+    let target = &relay.target;
+    let server = takes_everything(target).await?;
+    let folder = tempfile::tempdir()?;
+    let desktop = DeltaChat::start(&folder.path().join("desktop")).await?;
+    let phone = DeltaChat::start_with_device_token(&folder.path().join("phone"), DEVICE).await?;
+    let (_, mut alice) = delta_chat_account(&desktop, target).await?;
+    let (bob, mut bobs_phone) = delta_chat_account(&phone, target).await?;
+
+    let file = target.mailboxes_dir.join(bob.address.to_string());
+    let file = file.join("metadata.json");
+    let stored = std::fs::read(&file).context("no token is stored when the inbox idles")?;
+    let stored: Value = serde_json::from_slice(&stored)?;
+    let tokens = stored["devicetoken"].as_object().context("no tokens")?;
+    let [token] = tokens.keys().collect::<Vec<_>>()[..] else {
+        anyhow::bail!("not one token: {stored}")
+    };
+    ensure!(token.starts_with("openpgp:"), "{token}");
+    ensure!(!token.contains(DEVICE), "{token}");
+    let shown = get(&mut bob.inbox(target).await?, "INBOX", TOKEN).await?;
+    ensure!(shown.as_ref() == Some(token), "{shown:?}");
+
+    let (_, alices_chat) = make_contact(&mut bobs_phone, &mut alice, PATIENCE).await?;
+    let before = server.count();
+    alice.send_text(alices_chat, "Wake up").await?;
+    ensure!(bobs_phone.receive(PATIENCE).await?.text == "Wake up");
+    eventually("the post", || Ok(server.count() > before)).await?;
+    let posted = server.tokens();
+    ensure!(posted.iter().all(|one| one == token), "{posted:?}");
+    relay.stop()
+}
+
 /// Notifications that wait when doveauth is killed, and those that come while it is killed again and again, are
 /// all sent.
 #[tokio::test]
@@ -160,7 +200,7 @@ async fn a_kill_loses_no_notification() -> anyhow::Result<()> {
 
 /// Waits until nothing is to be sent.
 async fn eventually_settled(target: &Target) -> anyhow::Result<()> {
-    let deadline = std::time::Instant::now() + crate::fixture::PATIENCE;
+    let deadline = std::time::Instant::now() + PATIENCE;
     while counted(target, "doveauth_pending_pushes").await? > 0 {
         ensure!(
             std::time::Instant::now() < deadline,

@@ -64,8 +64,8 @@ async fn apps_exchange_realtime_data_by_way_of_the_relay() -> anyhow::Result<()>
     let target = &relay.target;
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start(folder.path()).await?;
-    let mut alice = Person::new_client(&clients, target).await?;
-    let mut bob = Person::new_client(&clients, target).await?;
+    let (_, mut alice) = delta_chat_account(&clients, target).await?;
+    let (_, mut bob) = delta_chat_account(&clients, target).await?;
     let (chat, _) = make_contact(&mut alice, &mut bob, PATIENCE).await?;
     let path = folder.path().join("realtime.xdc");
     fs::write(&path, webxdc())?;

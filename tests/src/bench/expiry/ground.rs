@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 
+use crate::host::mounts;
 use crate::host::state::{StateDir, default_root};
 use crate::host::users::Owner;
 
@@ -87,10 +87,7 @@ struct Mount(PathBuf);
 
 impl Mount {
     fn new(image: &Path, at: PathBuf) -> anyhow::Result<Self> {
-        unshare(CloneFlags::CLONE_NEWNS).context("getting a table of mounts of our own")?;
-        let none = None::<&str>;
-        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-            .context("keeping our mounts to ourselves")?;
+        mounts::of_this_thread()?;
         fs::create_dir(&at)?;
         run(Command::new("mount")
             .args(["-o", "loop"])
