@@ -4,6 +4,7 @@
 //! [`Figure`] for each number it finds.
 
 mod delivery;
+mod delta;
 mod doveauth;
 mod expiry;
 mod federation;
@@ -92,6 +93,11 @@ pub const BENCHES: &[Bench] = &[
         name: "delivery",
         summary: "from MAIL FROM to EXISTS, with our daemons and without (two minutes)",
         run: delivery::run,
+    },
+    Bench {
+        name: "delta",
+        summary: "Delta Chat: a profile, a text and its answer, ten texts; without our daemons too (five minutes)",
+        run: delta::run,
     },
     Bench {
         name: "federation",

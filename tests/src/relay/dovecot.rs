@@ -46,10 +46,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let max_mail_size = max_mail_size.saturating_add(TRACE_HEADERS);
     let is_full = relay.options.variant == Variant::Full;
     let has_push = is_full && !relay.options.without_push;
-    let (plain_password, imap_metadata) = match is_full {
-        true => ("", "yes"),
-        false => (PLAIN_PASSWORD, "no"),
-    };
+    let plain_password = if is_full { "" } else { PLAIN_PASSWORD };
     let for_postfix = layout.queue().join("private");
     let mut values = vec![
         ("dovecot_instance_name", name.into()),
@@ -90,7 +87,6 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_push_script", path(&layout.push_script())),
         ("dovecot_chatmail_ini", path(&layout.chatmail_ini())),
         ("dovecot_imap_plugins", imap_plugins(relay).into()),
-        ("dovecot_imap_metadata", imap_metadata.into()),
         ("dovecot_imap_rawlog", config.imap_rawlog.into()),
         (
             "dovecot_lmtp_plugins",

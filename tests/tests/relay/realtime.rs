@@ -17,7 +17,7 @@ use testbed::{Target, TestRelay};
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::calls::relay_with_calls;
-use crate::fixture::{Person, counted, eventually};
+use crate::fixture::{counted, delta_chat_account, eventually};
 
 /// Between two attempts to reach whoever is there.
 const PAUSE: Duration = Duration::from_millis(200);
