@@ -389,5 +389,5 @@ impl Account {
 }
 
 /// A message, as one account numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MessageId(u32);

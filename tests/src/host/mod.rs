@@ -1,8 +1,8 @@
 //! What the testbed needs from the machine it runs on: packages, users, addresses, networks and a folder.
 
 pub mod addresses;
-pub mod network;
 pub mod mounts;
+pub mod network;
 pub mod packages;
 pub mod state;
 pub mod users;

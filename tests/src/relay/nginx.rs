@@ -76,14 +76,6 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A line that includes a file that only a relay with calls has.
-fn include(relay: &Relay, file: &Path) -> String {
-    match relay.has_calls() {
-        true => format!("include {};", file.display()),
-        false => "# No iroh-relay here.".to_owned(),
-    }
-}
-
 /// Writes the way to iroh-relay, with TLS and without.
 fn write_calls(relay: &Relay) -> anyhow::Result<()> {
     let layout = &relay.layout;

@@ -7,5 +7,6 @@ mod network;
 mod package;
 mod package_cache;
 mod packages;
+mod provision;
 mod runs;
 mod sandbox;

@@ -1,0 +1,369 @@
+//! The playbook makes relays of bare machines, and real clients chat between them, whatever happens to the machines.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::ansible::Ansible;
+use testbed::authority::Certificate;
+use testbed::deltachat::{Account, ChatId, DeltaChat, make_contact};
+use testbed::dns::Data;
+use testbed::machine::{Lan, Machine};
+use testbed::package::{Compression, build};
+
+/// A relay with a name that an authority vouches for, and one that vouches for itself.
+const NAMED: &str = "one.test";
+const UNDERSCORE: &str = "_two.test";
+
+/// A step of a client that may come upon a machine that boots.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Messages that are sent each way while something happens to a machine.
+const TRAFFIC: usize = 8;
+
+/// The LAN's end at which the clients are: no journal may hold it.
+const CLIENT: &str = "10.77.0.1";
+
+/// Two machines, and how the playbook gets to them.
+struct Relays {
+    lan: Lan,
+    one: Machine,
+    two: Machine,
+    ansible: Ansible,
+    folder: TempDir,
+}
+
+impl Relays {
+    fn boot() -> anyhow::Result<Self> {
+        let lan = Lan::start()?;
+        let one = lan.machine("one", lan.ip(11))?;
+        let two = lan.machine("two", lan.ip(12))?;
+        lan.dns().change(|zone| {
+            zone.set(NAMED, 60, &[Data::A(one.address())])?;
+            zone.set(UNDERSCORE, 60, &[Data::A(two.address())])
+        })?;
+        let this = Self {
+            lan,
+            one,
+            two,
+            ansible: Ansible::installed()?,
+            folder: tempfile::tempdir()?,
+        };
+        this.certify()?;
+        Ok(this)
+    }
+
+    /// As on a server whose certificate something else renews.
+    fn certify(&self) -> anyhow::Result<()> {
+        let (chain, key) = (
+            self.folder.path().join("chain"),
+            self.folder.path().join("key"),
+        );
+        let authority = self.lan.authority();
+        authority.write(Certificate::Right, vec![NAMED.to_owned()], &chain, &key)?;
+        self.one
+            .write_file("/etc/ssl/relay.pem", &fs::read(chain)?, 0o644)?;
+        self.one
+            .write_file("/etc/ssl/relay.key", &fs::read(key)?, 0o600)?;
+        for machine in [&self.one, &self.two] {
+            machine.trust(authority)?;
+        }
+        Ok(())
+    }
+
+    /// The inventory, with what differs from an operator's because the LAN is the world.
+    fn inventory(&self, package: &Path) -> anyhow::Result<PathBuf> {
+        let ssh = self.folder.path().join("ssh");
+        fs::write(&ssh, self.lan.ssh_config()?)?;
+        let common = json!({
+            "ansible_ssh_common_args": format!("-F {}", ssh.display()),
+            "ansible_python_interpreter": "/usr/bin/python3",
+            "suite_package": package,
+            "dns_forwarders": [self.lan.dns().server.ip()],
+            "dns_validate": false,
+            "dns_resolver_lines": ["local-zone: \"test.\" nodefault"],
+            "dns_test_name": NAMED,
+            "monitoring_enabled": true,
+            "calls_enabled": true,
+            "check_dns_servers": [self.lan.dns().server.ip()],
+        });
+        // Both are on a machine that is busy with more than tests.
+        let settings = json!({ "max_load_1m": 0, "notification_url": "" });
+        let mut named = settings.clone();
+        named["tls_external_cert_and_key"] = "/etc/ssl/relay.pem /etc/ssl/relay.key".into();
+        let inventory = json!({ "relays": { "vars": common, "hosts": {
+            "one": { "mail_domain": NAMED, "chatmail_ini": named },
+            "two": { "mail_domain": UNDERSCORE, "chatmail_ini": settings },
+        } } });
+        let path = self.folder.path().join("inventory.json");
+        fs::write(&path, serde_json::to_vec_pretty(&inventory)?)?;
+        Ok(path)
+    }
+
+    /// Runs the playbook for both, and gives what it printed.
+    fn play(&self, package: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = self.ansible.program("ansible-playbook");
+        command
+            .arg("playbook.yml")
+            .arg("--inventory")
+            .arg(self.inventory(package)?)
+            .args(arguments)
+            // Elsewhere there are machines of the same names.
+            .env(
+                "ANSIBLE_SSH_CONTROL_PATH_DIR",
+                self.folder.path().join("control"),
+            );
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(
+            output.status.success(),
+            "ansible-playbook: {said}{complaint}"
+        );
+        Ok(said)
+    }
+
+    /// Publishes what the relays say of their keys.
+    fn publish(&self) -> anyhow::Result<()> {
+        let zone = self.one.run_ok(&["cat", "/etc/chatmail/zone.txt"])?;
+        let other = self.two.run_ok(&["cat", "/etc/chatmail/zone.txt"])?;
+        let records: Vec<_> = zone
+            .lines()
+            .chain(other.lines())
+            .filter(|line| {
+                [" IN TXT ", " IN MX "]
+                    .iter()
+                    .any(|kind| line.contains(kind))
+            })
+            .collect();
+        ensure!(records.len() >= 6, "{zone}{other}");
+        self.lan
+            .dns()
+            .change(|zone| records.iter().try_for_each(|record| zone.set_line(record)))
+    }
+}
+
+/// How many tasks changed something, by host.
+fn changes(said: &str) -> anyhow::Result<Vec<u32>> {
+    let recap = said.split("PLAY RECAP").nth(1).context("no recap")?;
+    let counts = recap.split("changed=").skip(1).map(|rest| {
+        let digits = rest.split_whitespace().next().context("a count")?;
+        Ok(digits.parse()?)
+    });
+    counts.collect()
+}
+
+/// Two people who know each other, each at a relay.
+struct Pair {
+    alice: Account,
+    bob: Account,
+    to_bob: ChatId,
+    to_alice: ChatId,
+    sent: usize,
+}
+
+impl Pair {
+    async fn meet(clients: &DeltaChat) -> anyhow::Result<Self> {
+        let mut people = Vec::new();
+        for link in [
+            login_link(NAMED, "alice-at1"),
+            format!("dcaccount:{UNDERSCORE}"),
+        ] {
+            let mut account = clients.add_account().await?;
+            account.login_by_link(&link).await?;
+            people.push(account);
+        }
+        let (Some(mut bob), Some(mut alice)) = (people.pop(), people.pop()) else {
+            bail!("not two");
+        };
+        let (to_bob, to_alice) = make_contact(&mut alice, &mut bob, PATIENCE).await?;
+        Ok(Self {
+            alice,
+            bob,
+            to_bob,
+            to_alice,
+            sent: 0,
+        })
+    }
+
+    /// Some messages each way, one after the other, while something happens; all of them arrive.
+    async fn chat_while<T>(
+        &mut self,
+        what: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T>
+    where
+        T: Send,
+    {
+        let mut texts = Vec::new();
+        let happened = std::thread::scope(|scope| {
+            let happening = scope.spawn(what);
+            let talking = async {
+                let mut pause = tokio::time::interval(Duration::from_millis(1200));
+                while texts.len() < TRAFFIC || !happening.is_finished() {
+                    pause.tick().await;
+                    self.sent += 1;
+                    let text = format!("message {}", self.sent);
+                    self.alice.send_text(self.to_bob, &text).await?;
+                    self.bob.send_text(self.to_alice, &text).await?;
+                    texts.push(text);
+                }
+                anyhow::Ok(())
+            };
+            let talked =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(talking));
+            let happened = happening.join();
+            talked.and(happened.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })?;
+        for person in [&mut self.bob, &mut self.alice] {
+            // Which of two messages comes first, nobody promises.
+            let mut missing = texts.clone();
+            while !missing.is_empty() {
+                let received = person.receive(PATIENCE).await?;
+                missing.retain(|text| *text != received.text);
+            }
+        }
+        Ok(happened)
+    }
+}
+
+/// Delta Chat takes names on trust only if it may not check them.
+fn login_link(domain: &str, name: &str) -> String {
+    format!(
+        "dclogin:{name}@{domain}?p=a-password-for-tests&v=1&ih={domain}&ip=993&is=ssl&sh={domain}&sp=465&ss=ssl&ic=3"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
+    let package = build("", Compression::Fast)?;
+    let newer = build("+newer", Compression::Fast)?;
+    let relays = Relays::boot()?;
+
+    let began = Instant::now();
+    relays.play(&package, &[])?;
+    eprintln!(
+        "two bare machines: {:.0} s of playbook",
+        began.elapsed().as_secs_f64()
+    );
+    relays.publish()?;
+    let began = Instant::now();
+    let again = relays.play(&package, &[])?;
+    eprintln!("nothing to do: {:.0} s", began.elapsed().as_secs_f64());
+    ensure!(
+        changes(&again)? == [0, 0],
+        "a second run changes something: {again}"
+    );
+    for machine in [&relays.one, &relays.two] {
+        ensure!(
+            machine.failed_units()?.is_empty(),
+            "{}",
+            machine.failed_units()?
+        );
+    }
+
+    let folder = tempfile::tempdir()?;
+    let clients = DeltaChat::start_with_names(folder.path(), relays.lan.dns()).await?;
+    let mut pair = Pair::meet(&clients).await?;
+    pair.chat_while(|| Ok(())).await?;
+    by_https(&relays.one, UNDERSCORE)?;
+    by_https(&relays.two, NAMED)?;
+
+    pair.chat_while(|| relays.two.reboot()).await?;
+    pair.chat_while(|| relays.play(&newer, &["--tags", "suite"]).map(drop))
+        .await?;
+    for machine in [&relays.one, &relays.two] {
+        let show = [
+            "dpkg-query",
+            "--show",
+            "--showformat=${Version}",
+            "chatmail-suite",
+        ];
+        let version = machine.run_ok(&show)?;
+        ensure!(version.ends_with("+newer"), "{version}");
+        timers_run(machine)?;
+    }
+    let addresses = [pair.alice.address().await?, pair.bob.address().await?];
+    for machine in [&relays.one, &relays.two] {
+        journal_knows_nobody(machine, &addresses)?;
+    }
+    Ok(())
+}
+
+/// Mail from this machine to the domain went over HTTPS.
+fn by_https(machine: &Machine, domain: &str) -> anyhow::Result<()> {
+    let peers = machine.run_ok(&["mxdeliv-bridge", "peers", "--json"])?;
+    let peers: Vec<Value> = serde_json::Deserializer::from_str(&peers)
+        .into_iter()
+        .collect::<Result<_, _>>()?;
+    let peer = peers.iter().find(|peer| peer["domain"] == domain);
+    let peer =
+        peer.with_context(|| format!("{domain} is no peer of {}: {peers:?}", machine.name()))?;
+    ensure!(peer["path"]["transport"] == "mxdeliv", "{peer}");
+    Ok(())
+}
+
+fn timers_run(machine: &Machine) -> anyhow::Result<()> {
+    for unit in ["expiry-cron", "expiry-cron-report"] {
+        machine.run_ok(&["systemctl", "is-active", &format!("{unit}.timer")])?;
+        machine.run_ok(&["systemctl", "start", &format!("{unit}.service")])?;
+    }
+    machine.run_ok(&[
+        "test",
+        "-s",
+        "/var/lib/prometheus/node-exporter/fsreport.prom",
+    ])?;
+    ensure!(
+        machine.failed_units()?.is_empty(),
+        "{}",
+        machine.failed_units()?
+    );
+    Ok(())
+}
+
+/// No journal, and no other log, holds the address of a client or of a mailbox. The one exception is the line for
+/// a new account, which operators' programs count. Who logs in by SSH is an operator.
+fn journal_knows_nobody(machine: &Machine, addresses: &[String; 2]) -> anyhow::Result<()> {
+    let journal = machine.run_ok(&["journalctl", "--no-pager", "--output=short"])?;
+    let mailboxes = |line: &str| {
+        addresses
+            .iter()
+            .any(|address| line.contains(address.as_str()))
+    };
+    for line in journal.lines() {
+        let operator = line.contains(" sshd[") || line.contains(" python3[");
+        let created = line.contains("Created address: ");
+        ensure!(
+            operator
+                || !line
+                    .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+                    .any(|word| word.trim_matches('.') == CLIENT),
+            "{}: {line}",
+            machine.name()
+        );
+        ensure!(created || !mailboxes(line), "{}: {line}", machine.name());
+    }
+    let names = [
+        "grep",
+        "--recursive",
+        "--files-with-matches",
+        "--fixed-strings",
+    ];
+    for needle in addresses.iter().map(String::as_str).chain(["10.77.0.1]"]) {
+        let found =
+            machine.run(&[&names[..], &["-e", needle, "/var/log", "/run/postfix-log"]].concat())?;
+        let files = String::from_utf8_lossy(&found.stdout).into_owned();
+        let files: Vec<_> = files
+            .lines()
+            .filter(|file| !file.contains("/journal/"))
+            .collect();
+        ensure!(
+            files.is_empty(),
+            "{}: {needle} in {files:?}",
+            machine.name()
+        );
+    }
+    Ok(())
+}
