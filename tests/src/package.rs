@@ -37,7 +37,8 @@ pub fn run(args: &PackageArgs) -> anyhow::Result<()> {
     ensure_cargo_deb(args.yes)?;
     binaries::build()?;
     let suffix = args.suffix.as_deref().unwrap_or_default();
-    println!("{}", build(suffix, Compression::Small)?.display());
+    let folder = binaries::workspace().join("target/debian");
+    println!("{}", build(suffix, Compression::Small, &folder)?.display());
     Ok(())
 }
 
@@ -71,29 +72,33 @@ pub fn ensure_cargo_deb(yes: bool) -> anyhow::Result<()> {
     succeed(&mut install).map(drop)
 }
 
-/// Makes the package of the release binaries that are there, with this suffix to its version.
+/// Makes the package of the release binaries that are there, with this suffix to its version, in a folder. There,
+/// cargo-deb removes those of other versions.
 ///
 /// # Errors
 /// A binary is not built, does not write its documents, or cargo-deb fails.
-pub fn build(suffix: &str, compression: Compression) -> anyhow::Result<PathBuf> {
+pub fn build(suffix: &str, compression: Compression, to: &Path) -> anyhow::Result<PathBuf> {
     let folder = binaries::release_folder()?.join("package");
     remove(&folder)?;
     write_documents(&folder)?;
     strip_binaries(&folder)?;
     let version = format!("{}{suffix}", env!("CARGO_PKG_VERSION"));
+    let path = to.join(format!("{PACKAGE}_{version}_{}.deb", architecture()?));
     let mut deb = binaries::cargo();
     deb.args(["deb", "--no-build", "--quiet", "--package", PACKAGE])
-        .args(["--deb-version", &version]);
+        .args(["--deb-version", &version, "--output"])
+        .arg(&path);
     if compression == Compression::Fast {
         deb.arg("--fast");
     }
-    let output = succeed(&mut deb)?;
-    let printed = String::from_utf8(output.stdout)?;
-    let path = printed
-        .lines()
-        .last()
-        .context("cargo-deb named no package")?;
-    Ok(PathBuf::from(path.trim()))
+    succeed(&mut deb)?;
+    Ok(path)
+}
+
+/// What Debian calls this machine's kind.
+fn architecture() -> anyhow::Result<String> {
+    let output = succeed(Command::new("dpkg").arg("--print-architecture"))?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {

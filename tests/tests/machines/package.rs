@@ -53,8 +53,9 @@ print("answered", answered)
 
 #[test]
 fn the_package_is_installed_configured_upgraded_and_purged() -> anyhow::Result<()> {
-    let package = build("", Compression::Fast)?;
-    let newer = build("+newer", Compression::Fast)?;
+    let packages = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let package = build("", Compression::Fast, packages[0].path())?;
+    let newer = build("+newer", Compression::Fast, packages[1].path())?;
     let lan = Lan::start()?;
     let one = lan.machine("one", lan.ip(11))?;
     one.run_ok(&["apt-get", "update", "--quiet"])?;
@@ -103,8 +104,8 @@ fn nothing_starts_without_a_configuration(one: &Machine) -> anyhow::Result<()> {
     // There is nothing to build with.
     ensure!(!one.run(&["which", "cargo"])?.status.success());
     for file in [
-        "/usr/share/man/man8/doveauth-accounts-create.8.gz",
-        "/usr/share/man/man5/chatmail.ini.5.gz",
+        "/usr/share/man/man8/doveauth-accounts-create.8",
+        "/usr/share/man/man5/chatmail.ini.5",
         "/usr/share/bash-completion/completions/mxdeliv-bridge",
         "/usr/share/doc/chatmail-suite/examples/chatmail.ini",
     ] {
