@@ -6,9 +6,9 @@
 //! link to `../lmtp.sock`.
 
 use std::collections::HashMap;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,10 +65,12 @@ impl Links {
             target: Path::new("..").join(socket),
             used: Mutex::default(),
         };
-        match DirBuilder::new().mode(0o755).create(&links.folder) {
+        match DirBuilder::new().create(&links.folder) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
+        // Whatever the umask: Postfix goes through it, as somebody else.
+        fs::set_permissions(&links.folder, Permissions::from_mode(0o755))?;
         for entry in std::fs::read_dir(&links.folder)? {
             if let Ok(name) = entry?.file_name().into_string() {
                 links.used().insert(name, now);
@@ -203,6 +205,16 @@ mod tests {
         }
         let seen = queue.path().join("mxdeliv/peers/x.test");
         assert_eq!(std::fs::read(seen).unwrap(), b"here");
+    }
+
+    #[test]
+    fn postfix_gets_at_the_links_whatever_the_umask() {
+        let (queue, _) = links();
+        let folder = queue.path().join("mxdeliv/peers");
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        open(&queue);
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
     }
 
     #[test]

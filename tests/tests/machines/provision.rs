@@ -133,6 +133,23 @@ impl Relays {
         Ok(said)
     }
 
+    /// The error with the last of what the machines' mail servers said.
+    fn told(&self, error: anyhow::Error) -> anyhow::Error {
+        let mut error = format!("{error:#}");
+        for machine in [&self.one, &self.two] {
+            let names = "postfix dovecot doveauth filtermail mxdeliv-bridge";
+            let journal = ["journalctl", "--no-pager", "--lines=60"].into_iter();
+            let journal = journal.chain(names.split(' ').flat_map(|name| ["-t", name]));
+            let said = machine.run_ok(&journal.collect::<Vec<_>>());
+            error = format!(
+                "{error}\n--- {}\n{}",
+                machine.name(),
+                said.unwrap_or_default()
+            );
+        }
+        anyhow::anyhow!(error)
+    }
+
     /// Publishes what the relays say of their keys.
     fn publish(&self) -> anyhow::Result<()> {
         let zone = self.one.run_ok(&["cat", "/etc/chatmail/zone.txt"])?;
@@ -272,6 +289,13 @@ async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
         );
     }
 
+    if let Err(error) = people_chat(&relays, &newer).await {
+        return Err(relays.told(error));
+    }
+    Ok(())
+}
+
+async fn people_chat(relays: &Relays, newer: &Path) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let clients = DeltaChat::start_with_names(folder.path(), relays.lan.dns()).await?;
     let mut pair = Pair::meet(&clients).await?;
@@ -280,7 +304,7 @@ async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
     by_https(&relays.two, NAMED)?;
 
     pair.chat_while(|| relays.two.reboot()).await?;
-    pair.chat_while(|| relays.play(&newer, &["--tags", "suite"]).map(drop))
+    pair.chat_while(|| relays.play(newer, &["--tags", "suite"]).map(drop))
         .await?;
     for machine in [&relays.one, &relays.two] {
         let show = [
