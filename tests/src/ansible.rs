@@ -95,6 +95,10 @@ impl Ansible {
     ) -> anyhow::Result<String> {
         let mut command = self.program("ansible-playbook");
         command.arg(playbook).arg("--inventory").arg(inventory);
+        // Connections are known by the machine's name, which machines of other tests have too.
+        if let Some(folder) = inventory.parent() {
+            command.env("ANSIBLE_SSH_CONTROL_PATH_DIR", folder.join("ssh"));
+        }
         let output = succeed(command.args(arguments))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

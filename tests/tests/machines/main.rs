@@ -8,5 +8,7 @@ mod package;
 mod package_cache;
 mod packages;
 mod provision;
+mod people;
 mod runs;
 mod sandbox;
+mod switching;

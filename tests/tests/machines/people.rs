@@ -1,0 +1,139 @@
+//! Somebody with an account on a machine: they log in, write, and read, over the LAN.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use testbed::client::imap::Argument;
+use testbed::client::{Envelope, ImapClient, ImapError, Security, SmtpClient};
+use testbed::machine::{Lan, Machine, PATIENCE};
+use testbed::mail;
+use testbed::target::Endpoint;
+
+/// Between two looks into a mailbox.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A person, and the machine on which they have their account.
+pub struct Person<'a> {
+    pub lan: &'a Lan,
+    pub machine: &'a Machine,
+    pub address: &'a str,
+    pub password: &'a str,
+}
+
+impl Person<'_> {
+    /// Logs in, which makes the account if there is none; `false` when the password is wrong.
+    pub fn logs_in(&self) -> anyhow::Result<bool> {
+        self.on_the_lan(async || match self.imap().await {
+            Ok(client) => {
+                client.logout().await?;
+                Ok(true)
+            }
+            Err(ImapError::AuthenticationFailed { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// Sends an encrypted message, and gives its `Message-ID`.
+    pub fn writes_to(&self, recipient: &str) -> anyhow::Result<String> {
+        let message = mail::encrypted(&self.address.parse()?, &recipient.parse()?, 2000)?;
+        let id = message
+            .header("Message-ID")
+            .context("no Message-ID")?
+            .to_owned();
+        self.on_the_lan(async || {
+            let endpoint = Endpoint::new(self.machine.address().into(), 465);
+            let mut client =
+                SmtpClient::login(&endpoint, Security::TLS, self.address, self.password).await?;
+            let envelope = Envelope::new(self.address, recipient);
+            let sent = client.send(&envelope, &message.content()).await?;
+            ensure!(sent.is_accepted(), "{}", sent.verdict());
+            client.quit().await?;
+            Ok(id)
+        })
+    }
+
+    /// All messages in the inbox.
+    pub fn reads(&self) -> anyhow::Result<Vec<String>> {
+        self.on_the_lan(async || {
+            let mut client = self.imap().await?;
+            client.select("INBOX").await?;
+            let fetched = client.fetch("1:*").await?;
+            client.logout().await?;
+            let text = |message: &[u8]| String::from_utf8_lossy(message).into_owned();
+            Ok(fetched
+                .iter()
+                .map(|fetched| text(&fetched.message))
+                .collect())
+        })
+    }
+
+    /// Waits until each of these is there exactly once, by its `Message-ID`, and nothing else.
+    pub fn has_exactly(&self, ids: &[String]) -> anyhow::Result<Vec<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let messages = self.reads()?;
+            let counts: Vec<_> = ids
+                .iter()
+                .map(|id| {
+                    messages
+                        .iter()
+                        .filter(|message| message.contains(id))
+                        .count()
+                })
+                .collect();
+            if messages.len() == ids.len() && counts.iter().all(|count| *count == 1) {
+                return Ok(messages);
+            }
+            ensure!(
+                Instant::now() < deadline && messages.len() <= ids.len(),
+                "{} has {} messages, of {} each {counts:?} times\n{}",
+                self.address,
+                messages.len(),
+                ids.len(),
+                self.machine.journal()?
+            );
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// Leaves a device's token with the relay.
+    pub fn sets_token(&self, token: &str) -> anyhow::Result<()> {
+        self.on_the_lan(async || {
+            let mut client = self.imap().await?;
+            let setting = format!("SETMETADATA INBOX (/private/devicetoken \"{token}\")");
+            client.command(&setting).await?;
+            Ok(client.logout().await?)
+        })
+    }
+
+    /// What the relay knows of their devices.
+    pub fn tokens(&self) -> anyhow::Result<String> {
+        self.on_the_lan(async || {
+            let mut client = self.imap().await?;
+            let asking = Argument::Text("GETMETADATA INBOX /private/devicetoken".to_owned());
+            let answer = client.compose(&[asking]).await?;
+            client.logout().await?;
+            let literals = answer.untagged.iter().filter_map(|line| line.literal());
+            let found = literals.map(|value| String::from_utf8_lossy(value).into_owned());
+            Ok(found.collect())
+        })
+    }
+
+    async fn imap(&self) -> Result<ImapClient, ImapError> {
+        let endpoint = Endpoint::new(self.machine.address().into(), 993);
+        ImapClient::login(&endpoint, self.address, self.password).await
+    }
+
+    /// On a thread of its own, which is on the LAN with all its sockets.
+    fn on_the_lan<T: Send>(
+        &self,
+        what: impl AsyncFnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        self.lan.network().enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(what())
+        })?
+    }
+}

@@ -1,0 +1,288 @@
+//! A classic relay is taken over in place and given back, with accounts, passwords, tokens and mail.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+use testbed::ansible::Ansible;
+use testbed::authority::Certificate;
+use testbed::dns::Data;
+use testbed::machine::{Lan, Machine};
+use testbed::package::{Compression, build};
+
+use crate::people::Person;
+
+/// Laying it out fetches Postfix, Dovecot, nginx and OpenDKIM.
+const LAYING_OUT: Duration = Duration::from_secs(600);
+
+const STAND_INS: &str = include_str!("switching/stand_ins.py");
+const SET_UP: &str = include_str!("switching/set-up.sh");
+
+const DOMAIN: &str = "old.test";
+const MAILBOXES: &str = "/home/vmail/mail/old.test";
+const CERTIFICATE: &str = "/var/lib/acme/live/old.test";
+
+/// Units of a classic relay, as the stand-ins have them.
+const CLASSIC: [&str; 6] = [
+    "doveauth.service",
+    "chatmail-metadata.service",
+    "lastlogin.service",
+    "filtermail.service",
+    "filtermail-incoming.service",
+    "opendkim.service",
+];
+
+/// Units of ours that a classic relay has no namesake of.
+const OURS: [&str; 9] = [
+    "doveauth.socket",
+    "doveauth-policy.socket",
+    "doveauth-blocks.socket",
+    "filtermail.socket",
+    "mxdeliv-bridge.socket",
+    "mxdeliv-bridge-postfix.socket",
+    "mxdeliv-bridge-admin.socket",
+    "mxdeliv-bridge.service",
+    "expiry-cron.timer",
+];
+
+/// Everything that the playbook has to put back: what the files say, whose they are, and where links lead.
+const LISTING: &str = "find /etc/postfix /etc/dovecot /etc/nginx /etc/opendkim.conf /etc/systemd/system/*.service \
+     /etc/resolv.conf /etc/hostname /etc/hosts /etc/dkimkeys -printf '%p %M %u:%g %l\\n' -type f -exec md5sum {} \\; | sort";
+
+struct Operator {
+    ansible: Ansible,
+    folder: TempDir,
+    inventory: PathBuf,
+}
+
+impl Operator {
+    fn new(lan: &Lan) -> anyhow::Result<Self> {
+        let package = build("", Compression::Fast)?;
+        let folder = tempfile::tempdir()?;
+        let inventory = folder.path().join("inventory.ini");
+        // No authority that could be asked is on the LAN, so the classic relay's certificate has to do.
+        let settings = format!(
+            "\n[all:vars]\nmail_domain={DOMAIN}\nsuite_package={}\nbase_upgrades=false\ndns_validate=false\n\
+             dns_forwarders=['{}']\ndns_test_name={DOMAIN}\n",
+            package.display(),
+            lan.ip(1)
+        );
+        std::fs::write(&inventory, lan.inventory()? + &settings)?;
+        Ok(Self {
+            ansible: Ansible::installed()?,
+            folder,
+            inventory,
+        })
+    }
+
+    fn plays(&self, playbook: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        ensure!(self.folder.path().exists());
+        self.ansible.play(playbook, &self.inventory, arguments)
+    }
+}
+
+fn changes(said: &str) -> Option<&str> {
+    let recap = said.lines().rev().find(|line| line.contains("changed="))?;
+    let (_, rest) = recap.split_once("changed=")?;
+    rest.split_whitespace().next()
+}
+
+fn lay_out(lan: &Lan, old: &Machine) -> anyhow::Result<()> {
+    lan.dns()
+        .set(DOMAIN, 60, &[Data::Mx(10, DOMAIN.to_owned())])?;
+    // Nobody is there.
+    lan.dns().set("away.test", 60, &[Data::A(lan.ip(99))])?;
+    let folder = tempfile::tempdir()?;
+    let [chain, key] = ["fullchain", "privkey"].map(|name| folder.path().join(name));
+    let names = vec![DOMAIN.to_owned()];
+    lan.authority()
+        .write(Certificate::Right, names, &chain, &key)?;
+    for (file, mode) in [(&chain, 0o644), (&key, 0o600)] {
+        let name = file.file_name().context("a name")?.to_string_lossy();
+        let path = format!("{CERTIFICATE}/{name}");
+        old.write_file(&path, &std::fs::read(file)?, mode)?;
+    }
+    old.write_file("/srv/stand_ins.py", STAND_INS.as_bytes(), 0o755)?;
+    old.write_file("/srv/set-up.sh", SET_UP.as_bytes(), 0o755)?;
+    let done = old.run_for(LAYING_OUT, &["/srv/set-up.sh"])?;
+    ensure!(
+        done.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&done.stdout),
+        String::from_utf8_lossy(&done.stderr)
+    );
+    Ok(())
+}
+
+fn state(machine: &Machine, unit: &str) -> anyhow::Result<String> {
+    let shown = machine.run(&["systemctl", "is-active", unit])?;
+    Ok(String::from_utf8_lossy(&shown.stdout).trim().to_owned())
+}
+
+fn the_classic_relay_runs(old: &Machine) -> anyhow::Result<()> {
+    for unit in CLASSIC {
+        let state = state(old, unit)?;
+        ensure!(state == "active", "{unit} is {state}\n{}", old.journal()?);
+        old.run_ok(&["systemctl", "is-enabled", unit])?;
+    }
+    for unit in OURS {
+        assert_eq!(state(old, unit)?, "inactive", "{unit}");
+        ensure!(
+            !old.run(&["systemctl", "is-enabled", unit])?
+                .status
+                .success(),
+            "{unit} is enabled"
+        );
+    }
+    let ours = "/usr/bin/(doveauth|filtermail|mxdeliv-bridge|expiry-cron)";
+    let found = old.run(&["pgrep", "--full", ours])?;
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    Ok(())
+}
+
+fn ours_runs(old: &Machine) -> anyhow::Result<()> {
+    for unit in OURS
+        .into_iter()
+        .chain(["doveauth.service", "filtermail.service"])
+    {
+        let state = state(old, unit)?;
+        ensure!(state == "active", "{unit} is {state}\n{}", old.journal()?);
+    }
+    for unit in [
+        "chatmail-metadata",
+        "lastlogin",
+        "filtermail-incoming",
+        "opendkim",
+    ] {
+        assert_eq!(state(old, unit)?, "inactive", "{unit}");
+    }
+    let program = old.run_ok(&["systemctl", "show", "--property=ExecStart", "doveauth"])?;
+    ensure!(program.contains("/usr/bin/doveauth"), "{program}");
+    let served = old.run_ok(&[
+        "sh",
+        "-c",
+        "openssl s_client -connect 127.0.0.1:993 </dev/null | openssl x509",
+    ])?;
+    let chain = old.read_file(&format!("{CERTIFICATE}/fullchain"))?;
+    ensure!(
+        String::from_utf8_lossy(&chain).contains(served.trim()),
+        "another certificate"
+    );
+    Ok(())
+}
+
+/// The public key that is in DNS, without the quotes and blanks of a zone file.
+fn public_key(record: &str) -> String {
+    let start = record.find("p=").unwrap_or_default();
+    let end = record.find(')').unwrap_or(record.len());
+    record[start..end]
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '"')
+        .collect()
+}
+
+#[test]
+fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
+    let lan = Lan::start()?;
+    let old = lan.machine("old", lan.ip(11))?;
+    lay_out(&lan, &old)?;
+    let operator = Operator::new(&lan)?;
+    let person = |address, password| Person {
+        lan: &lan,
+        machine: &old,
+        address,
+        password,
+    };
+    let alice = person("alice0000@old.test", "alice's password");
+    let bob = person("bob000000@old.test", "bob's password");
+    let carol = person("carol0000@old.test", "carol's password");
+
+    // As it was.
+    the_classic_relay_runs(&old)?;
+    ensure!(alice.logs_in()? && bob.logs_in()?);
+    bob.sets_token("token-of-bob")?;
+    let mut ids = vec![alice.writes_to(bob.address)?];
+    let messages = bob.has_exactly(&ids)?;
+    ensure!(messages[0].contains("DKIM-Signature:"), "{}", messages[0]);
+    let compressed = format!("head --quiet --bytes=2 {MAILBOXES}/bob*/???/* | od -An -tx1");
+    assert_eq!(old.run_ok(&["sh", "-c", &compressed])?, " 1f 8b\n");
+    let files = old.run_ok(&["sh", "-c", LISTING])?;
+    let record = old.read_file("/etc/dkimkeys/opendkim.txt")?;
+    let record = String::from_utf8_lossy(&record).into_owned();
+    // Somebody's mail is on its way out, to a relay that is away.
+    let waiting = alice.writes_to("somebody@away.test")?;
+    // A run that was killed has left this.
+    old.write_file(
+        "/etc/chatmail/classic.new/files/etc/postfix/main.cf",
+        b"half",
+        0o644,
+    )?;
+
+    // A run that ends in the middle, when nothing runs any more.
+    let broken = operator.plays("playbook.yml", &["-e", "dovecot_imap_processes=many"]);
+    ensure!(broken.is_err(), "{broken:?}");
+    assert_eq!(state(&old, "postfix@-.service")?, "inactive");
+    // The next one goes on.
+    operator.plays("playbook.yml", &[])?;
+    ours_runs(&old)?;
+    ensure!(alice.logs_in()? && bob.logs_in()?);
+    ensure!(!person(bob.address, "somebody's guess").logs_in()?);
+    assert_eq!(bob.tokens()?, "token-of-bob");
+    bob.has_exactly(&ids)?;
+    ids.push(alice.writes_to(bob.address)?);
+    ensure!(carol.logs_in()?);
+    ids.push(carol.writes_to(bob.address)?);
+    let carols = [bob.writes_to(carol.address)?];
+    bob.has_exactly(&ids)?;
+    carol.has_exactly(&carols)?;
+    carol.sets_token("token-of-carol")?;
+    let ours = old.run_ok(&["filtermail", "dkim", "show-record"])?;
+    assert_eq!(public_key(&ours), public_key(&record));
+    in_the_queue(&old, "somebody@away.test")?;
+    let again = operator.plays("playbook.yml", &[])?;
+    assert_eq!(changes(&again), Some("0"), "{again}");
+    old.reboot()?;
+    ours_runs(&old)?;
+    // A run of expiry-cron was killed when it was about to delete her account.
+    let carols_home = format!("{MAILBOXES}/{}", carol.address);
+    old.run_ok(&[
+        "mv",
+        &format!("{carols_home}/password"),
+        &format!("{carols_home}/password.expiring"),
+    ])?;
+
+    // And back.
+    operator.plays("playbook-classic.yml", &[])?;
+    the_classic_relay_runs(&old)?;
+    assert_eq!(old.run_ok(&["sh", "-c", LISTING])?, files);
+    ensure!(alice.logs_in()? && bob.logs_in()? && carol.logs_in()?);
+    ensure!(!person(carol.address, "somebody's guess").logs_in()?);
+    bob.has_exactly(&ids)?;
+    carol.has_exactly(&carols)?;
+    assert_eq!(bob.tokens()?, "token-of-bob");
+    assert_eq!(carol.tokens()?, "token-of-carol");
+    ids.push(carol.writes_to(bob.address)?);
+    let messages = bob.has_exactly(&ids)?;
+    let last = messages.last().context("a message")?;
+    ensure!(last.contains("DKIM-Signature:"), "{last}");
+    in_the_queue(&old, "somebody@away.test")?;
+    ensure!(!waiting.is_empty());
+    let again = operator.plays("playbook-classic.yml", &[])?;
+    assert_eq!(changes(&again), Some("0"), "{again}");
+    old.reboot()?;
+    the_classic_relay_runs(&old)?;
+
+    // Whoever went back can come again.
+    operator.plays("playbook.yml", &[])?;
+    ours_runs(&old)?;
+    bob.has_exactly(&ids)?;
+    ensure!(carol.logs_in()?);
+    Ok(())
+}
+
+fn in_the_queue(machine: &Machine, recipient: &str) -> anyhow::Result<()> {
+    let queue = machine.run_ok(&["postqueue", "-j"])?;
+    ensure!(queue.contains(recipient), "{queue}");
+    Ok(())
+}
