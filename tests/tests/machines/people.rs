@@ -13,16 +13,16 @@ use testbed::target::Endpoint;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A person, and the machine on which they have their account.
-pub struct Person<'a> {
-    pub lan: &'a Lan,
-    pub machine: &'a Machine,
-    pub address: &'a str,
-    pub password: &'a str,
+pub(crate) struct Person<'a> {
+    pub(crate) lan: &'a Lan,
+    pub(crate) machine: &'a Machine,
+    pub(crate) address: &'a str,
+    pub(crate) password: &'a str,
 }
 
 impl Person<'_> {
     /// Logs in, which makes the account if there is none; `false` when the password is wrong.
-    pub fn logs_in(&self) -> anyhow::Result<bool> {
+    pub(crate) fn logs_in(&self) -> anyhow::Result<bool> {
         self.on_the_lan(async || match self.imap().await {
             Ok(client) => {
                 client.logout().await?;
@@ -34,7 +34,7 @@ impl Person<'_> {
     }
 
     /// Sends an encrypted message, and gives its `Message-ID`.
-    pub fn writes_to(&self, recipient: &str) -> anyhow::Result<String> {
+    pub(crate) fn writes_to(&self, recipient: &str) -> anyhow::Result<String> {
         let message = mail::encrypted(&self.address.parse()?, &recipient.parse()?, 2000)?;
         let id = message
             .header("Message-ID")
@@ -53,7 +53,7 @@ impl Person<'_> {
     }
 
     /// All messages in the inbox.
-    pub fn reads(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn reads(&self) -> anyhow::Result<Vec<String>> {
         self.on_the_lan(async || {
             let mut client = self.imap().await?;
             client.select("INBOX").await?;
@@ -68,7 +68,7 @@ impl Person<'_> {
     }
 
     /// Waits until each of these is there exactly once, by its `Message-ID`, and nothing else.
-    pub fn has_exactly(&self, ids: &[String]) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn has_exactly(&self, ids: &[String]) -> anyhow::Result<Vec<String>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let messages = self.reads()?;
@@ -97,7 +97,7 @@ impl Person<'_> {
     }
 
     /// Leaves a device's token with the relay.
-    pub fn sets_token(&self, token: &str) -> anyhow::Result<()> {
+    pub(crate) fn sets_token(&self, token: &str) -> anyhow::Result<()> {
         self.on_the_lan(async || {
             let mut client = self.imap().await?;
             let setting = format!("SETMETADATA INBOX (/private/devicetoken \"{token}\")");
@@ -107,7 +107,7 @@ impl Person<'_> {
     }
 
     /// What the relay knows of their devices.
-    pub fn tokens(&self) -> anyhow::Result<String> {
+    pub(crate) fn tokens(&self) -> anyhow::Result<String> {
         self.on_the_lan(async || {
             let mut client = self.imap().await?;
             let asking = Argument::Text("GETMETADATA INBOX /private/devicetoken".to_owned());

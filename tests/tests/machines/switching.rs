@@ -61,14 +61,17 @@ impl Operator {
         let package = build("", Compression::Fast)?;
         let folder = tempfile::tempdir()?;
         let inventory = folder.path().join("inventory.ini");
-        // No authority that could be asked is on the LAN, so the classic relay's certificate has to do.
+        // No authority that could be asked is on the LAN, so the classic relay's certificate has to do. They are
+        // given as operators' own, since group_vars/all.yml comes before an inventory's groups.
         let settings = format!(
-            "\n[all:vars]\nmail_domain={DOMAIN}\nsuite_package={}\nbase_upgrades=false\ndns_validate=false\n\
-             dns_forwarders=['{}']\ndns_test_name={DOMAIN}\n",
+            "mail_domain: {DOMAIN}\nsuite_package: {}\nbase_upgrades: false\ndns_validate: false\n\
+             dns_forwarders: ['{}']\ndns_test_name: {DOMAIN}\n\
+             dns_resolver_lines: ['local-zone: \"test.\" nodefault']\n",
             package.display(),
             lan.ip(1)
         );
-        std::fs::write(&inventory, lan.inventory()? + &settings)?;
+        std::fs::write(folder.path().join("settings.yml"), settings)?;
+        std::fs::write(&inventory, lan.inventory()?)?;
         Ok(Self {
             ansible: Ansible::installed()?,
             folder,
@@ -77,7 +80,8 @@ impl Operator {
     }
 
     fn plays(&self, playbook: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        ensure!(self.folder.path().exists());
+        let settings = format!("@{}", self.folder.path().join("settings.yml").display());
+        let arguments = [&["-e", &settings], arguments].concat();
         self.ansible.play(playbook, &self.inventory, arguments)
     }
 }
@@ -211,7 +215,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let record = old.read_file("/etc/dkimkeys/opendkim.txt")?;
     let record = String::from_utf8_lossy(&record).into_owned();
     // Somebody's mail is on its way out, to a relay that is away.
-    let waiting = alice.writes_to("somebody@away.test")?;
+    alice.writes_to("somebody@away.test")?;
     // A run that was killed has left this.
     old.write_file(
         "/etc/chatmail/classic.new/files/etc/postfix/main.cf",
@@ -221,7 +225,9 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
 
     // A run that ends in the middle, when nothing runs any more.
     let broken = operator.plays("playbook.yml", &["-e", "dovecot_imap_processes=many"]);
-    ensure!(broken.is_err(), "{broken:?}");
+    let broken = broken.err().context("a broken configuration is taken")?;
+    let broken = format!("{broken:#}");
+    ensure!(broken.contains("Invalid number many"), "{broken}");
     assert_eq!(state(&old, "postfix@-.service")?, "inactive");
     // The next one goes on.
     operator.plays("playbook.yml", &[])?;
@@ -267,7 +273,6 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let last = messages.last().context("a message")?;
     ensure!(last.contains("DKIM-Signature:"), "{last}");
     in_the_queue(&old, "somebody@away.test")?;
-    ensure!(!waiting.is_empty());
     let again = operator.plays("playbook-classic.yml", &[])?;
     assert_eq!(changes(&again), Some("0"), "{again}");
     old.reboot()?;
