@@ -3,7 +3,10 @@
 //! It needs root and some Debian packages: `cargo testbed test` sees to it. The first run makes an image.
 
 mod boots;
+mod classic;
+mod migration;
 mod network;
+mod operator;
 mod package;
 mod package_cache;
 mod packages;

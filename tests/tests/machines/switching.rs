@@ -1,27 +1,11 @@
 //! A classic relay is taken over in place and given back, with accounts, passwords, tokens and mail.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use anyhow::{Context as _, ensure};
-use tempfile::TempDir;
-use testbed::ansible::Ansible;
-use testbed::authority::Certificate;
-use testbed::dns::Data;
 use testbed::machine::{Lan, Machine};
-use testbed::package::{Compression, build};
 
+use crate::classic::{AWAY, CERTIFICATE, DOMAIN, MAILBOXES, lay_out};
+use crate::operator::{Operator, changes};
 use crate::people::Person;
-
-/// Laying it out fetches Postfix, Dovecot, nginx and OpenDKIM.
-const LAYING_OUT: Duration = Duration::from_secs(600);
-
-const STAND_INS: &str = include_str!("switching/stand_ins.py");
-const SET_UP: &str = include_str!("switching/set-up.sh");
-
-const DOMAIN: &str = "old.test";
-const MAILBOXES: &str = "/home/vmail/mail/old.test";
-const CERTIFICATE: &str = "/var/lib/acme/live/old.test";
 
 /// Units of a classic relay, as the stand-ins have them.
 const CLASSIC: [&str; 6] = [
@@ -49,75 +33,6 @@ const OURS: [&str; 9] = [
 /// Everything that the playbook has to put back: what the files say, whose they are, and where links lead.
 const LISTING: &str = "find /etc/postfix /etc/dovecot /etc/nginx /etc/opendkim.conf /etc/systemd/system/*.service \
      /etc/resolv.conf /etc/hostname /etc/hosts /etc/dkimkeys -printf '%p %M %u:%g %l\\n' -type f -exec md5sum {} \\; | sort";
-
-struct Operator {
-    ansible: Ansible,
-    folder: TempDir,
-    inventory: PathBuf,
-}
-
-impl Operator {
-    fn new(lan: &Lan) -> anyhow::Result<Self> {
-        let package = build("", Compression::Fast)?;
-        let folder = tempfile::tempdir()?;
-        let inventory = folder.path().join("inventory.ini");
-        // No authority that could be asked is on the LAN, so the classic relay's certificate has to do. They are
-        // given as operators' own, since group_vars/all.yml comes before an inventory's groups.
-        let settings = format!(
-            "mail_domain: {DOMAIN}\nsuite_package: {}\nbase_upgrades: false\ndns_validate: false\n\
-             dns_forwarders: ['{}']\ndns_test_name: {DOMAIN}\n\
-             dns_resolver_lines: ['local-zone: \"test.\" nodefault']\n",
-            package.display(),
-            lan.ip(1)
-        );
-        std::fs::write(folder.path().join("settings.yml"), settings)?;
-        std::fs::write(&inventory, lan.inventory()?)?;
-        Ok(Self {
-            ansible: Ansible::installed()?,
-            folder,
-            inventory,
-        })
-    }
-
-    fn plays(&self, playbook: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let settings = format!("@{}", self.folder.path().join("settings.yml").display());
-        let arguments = [&["-e", &settings], arguments].concat();
-        self.ansible.play(playbook, &self.inventory, arguments)
-    }
-}
-
-fn changes(said: &str) -> Option<&str> {
-    let recap = said.lines().rev().find(|line| line.contains("changed="))?;
-    let (_, rest) = recap.split_once("changed=")?;
-    rest.split_whitespace().next()
-}
-
-fn lay_out(lan: &Lan, old: &Machine) -> anyhow::Result<()> {
-    lan.dns()
-        .set(DOMAIN, 60, &[Data::Mx(10, DOMAIN.to_owned())])?;
-    // Nobody is there.
-    lan.dns().set("away.test", 60, &[Data::A(lan.ip(99))])?;
-    let folder = tempfile::tempdir()?;
-    let [chain, key] = ["fullchain", "privkey"].map(|name| folder.path().join(name));
-    let names = vec![DOMAIN.to_owned()];
-    lan.authority()
-        .write(Certificate::Right, names, &chain, &key)?;
-    for (file, mode) in [(&chain, 0o644), (&key, 0o600)] {
-        let name = file.file_name().context("a name")?.to_string_lossy();
-        let path = format!("{CERTIFICATE}/{name}");
-        old.write_file(&path, &std::fs::read(file)?, mode)?;
-    }
-    old.write_file("/srv/stand_ins.py", STAND_INS.as_bytes(), 0o755)?;
-    old.write_file("/srv/set-up.sh", SET_UP.as_bytes(), 0o755)?;
-    let done = old.run_for(LAYING_OUT, &["/srv/set-up.sh"])?;
-    ensure!(
-        done.status.success(),
-        "{}{}",
-        String::from_utf8_lossy(&done.stdout),
-        String::from_utf8_lossy(&done.stderr)
-    );
-    Ok(())
-}
 
 fn state(machine: &Machine, unit: &str) -> anyhow::Result<String> {
     let shown = machine.run(&["systemctl", "is-active", unit])?;
@@ -191,7 +106,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let lan = Lan::start()?;
     let old = lan.machine("old", lan.ip(11))?;
     lay_out(&lan, &old)?;
-    let operator = Operator::new(&lan)?;
+    let operator = Operator::new(&lan, DOMAIN)?;
     let person = |address, password| Person {
         lan: &lan,
         machine: &old,
@@ -215,7 +130,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let record = old.read_file("/etc/dkimkeys/opendkim.txt")?;
     let record = String::from_utf8_lossy(&record).into_owned();
     // Somebody's mail is on its way out, to a relay that is away.
-    alice.writes_to("somebody@away.test")?;
+    alice.writes_to(AWAY)?;
     // A run that was killed has left this.
     old.write_file(
         "/etc/chatmail/classic.new/files/etc/postfix/main.cf",
@@ -245,7 +160,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     carol.sets_token("token-of-carol")?;
     let ours = old.run_ok(&["filtermail", "dkim", "show-record"])?;
     assert_eq!(public_key(&ours), public_key(&record));
-    in_the_queue(&old, "somebody@away.test")?;
+    in_the_queue(&old, AWAY)?;
     let again = operator.plays("playbook.yml", &[])?;
     assert_eq!(changes(&again), Some("0"), "{again}");
     old.reboot()?;
@@ -272,7 +187,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let messages = bob.has_exactly(&ids)?;
     let last = messages.last().context("a message")?;
     ensure!(last.contains("DKIM-Signature:"), "{last}");
-    in_the_queue(&old, "somebody@away.test")?;
+    in_the_queue(&old, AWAY)?;
     let again = operator.plays("playbook-classic.yml", &[])?;
     assert_eq!(changes(&again), Some("0"), "{again}");
     old.reboot()?;
