@@ -19,6 +19,10 @@ pub struct TestArgs {
     #[arg(long)]
     pub yes: bool,
 
+    /// Run those tests too that take minutes each, of whole machines
+    #[arg(long)]
+    pub full: bool,
+
     /// Only tests whose names contain one of these
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
@@ -42,6 +46,7 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     let before = state::running(&root)?;
     let status = binaries::cargo()
         .args(["test", "--workspace", "--"])
+        .args(args.full.then_some("--include-ignored"))
         .args(&args.filters)
         .status()?;
     let left = left_running(&root, &before).await?;

@@ -27,6 +27,7 @@ fn queue(machine: &Machine) -> anyhow::Result<String> {
 }
 
 #[test]
+#[ignore = "it takes minutes: cargo testbed test --full"]
 fn a_relay_moves_to_another_machine_while_people_write() -> anyhow::Result<()> {
     let lan = Lan::start()?;
     let old = lan.machine("old", lan.ip(11))?;

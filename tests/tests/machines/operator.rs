@@ -17,8 +17,8 @@ pub(crate) struct Operator {
 impl Operator {
     /// For the machines that are up, with a package made of what is built; the relay has this domain.
     pub(crate) fn new(lan: &Lan, domain: &str) -> anyhow::Result<Self> {
-        let package = build("", Compression::Fast)?;
         let folder = tempfile::tempdir()?;
+        let package = build("", Compression::Fast, folder.path())?;
         let inventory = folder.path().join("inventory.ini");
         // Given on the command line, since group_vars/all.yml comes before an inventory's groups. unbound answers for
         // the domain `test` by itself unless it is told.

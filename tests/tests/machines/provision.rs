@@ -261,6 +261,7 @@ fn login_link(domain: &str, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it takes minutes: cargo testbed test --full"]
 async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
     let packages = [tempfile::tempdir()?, tempfile::tempdir()?];
     let package = build("", Compression::Fast, packages[0].path())?;

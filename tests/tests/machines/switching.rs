@@ -102,6 +102,7 @@ fn public_key(record: &str) -> String {
 }
 
 #[test]
+#[ignore = "it takes minutes: cargo testbed test --full"]
 fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let lan = Lan::start()?;
     let old = lan.machine("old", lan.ip(11))?;
