@@ -60,7 +60,11 @@ fn a_reboot_keeps_the_disk_and_is_another_boot() -> anyhow::Result<()> {
         let id = one.run(&["cat", "/proc/sys/kernel/random/boot_id"])?;
         Ok(id.status.success() && String::from_utf8_lossy(&id.stdout) != before)
     })?;
-    one.run_ok(&["systemctl", "is-system-running", "--wait"])?;
+    // There is another boot before there is a systemd to ask.
+    one.wait_for("its units", PATIENCE, |one| {
+        let waited = one.run(&["systemctl", "is-system-running", "--wait"])?;
+        Ok(waited.status.success())
+    })?;
     assert_eq!(one.read_file("/srv/deep/file")?, b"kept\0\n");
     Ok(())
 }
