@@ -112,7 +112,7 @@ impl Root {
 
     /// Nothing that systemd has to say of a unit.
     fn verify(&self, unit: &str) -> anyhow::Result<()> {
-        let output = self.analyze(&["verify", unit])?;
+        let output = self.analyze(&["verify", "--man=no", unit])?;
         let said = text(&output.stderr);
         // It ends well when a setting is unknown and so has no effect.
         ensure!(output.status.success() && said.is_empty(), "{unit}: {said}");
