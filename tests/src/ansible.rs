@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 
 use crate::binaries;
 use crate::deltachat::install::cache_folder;
+use crate::host::command::succeed;
 
 /// What is installed: the versions that the playbook is tested with.
 const REQUIREMENTS: [&str; 2] = ["ansible-core==2.19.14", "ansible-lint==26.10.1"];
@@ -102,19 +103,4 @@ impl Ansible {
         let output = succeed(command.args(arguments))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
-}
-
-fn succeed(command: &mut Command) -> anyhow::Result<Output> {
-    let shown = format!("{command:?}");
-    let output = command
-        .output()
-        .with_context(|| format!("running {shown}"))?;
-    ensure!(
-        output.status.success(),
-        "{shown} failed ({}):\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(output)
 }

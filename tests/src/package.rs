@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
 use crate::binaries;
+use crate::host::command::succeed;
 
 /// What makes packages of cargo's.
 const CARGO_DEB: &str = "cargo-deb";
@@ -135,19 +136,4 @@ fn write_documents(folder: &Path) -> anyhow::Result<()> {
     let described = succeed(described.args(["check-config", "--describe"]))?;
     fs::write(folder.join("chatmail.ini"), described.stdout)?;
     Ok(())
-}
-
-fn succeed(command: &mut Command) -> anyhow::Result<Output> {
-    let shown = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("running {shown}"))?;
-    ensure!(
-        output.status.success(),
-        "{shown} failed ({}): {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(output)
 }

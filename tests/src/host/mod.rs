@@ -1,6 +1,7 @@
 //! What the testbed needs from the machine it runs on: packages, users, addresses, networks and a folder.
 
 pub mod addresses;
+pub mod command;
 pub mod mounts;
 pub mod network;
 pub mod packages;

@@ -26,6 +26,12 @@ fn queue(machine: &Machine) -> anyhow::Result<String> {
     machine.run_ok(&["postqueue", "-j"])
 }
 
+/// The public half of the key that a machine signs mail with.
+fn dkim_key(machine: &Machine) -> anyhow::Result<String> {
+    let key = "/etc/dkimkeys/opendkim.private";
+    machine.run_ok(&["openssl", "rsa", "-in", key, "-pubout"])
+}
+
 #[test]
 #[ignore = "it takes minutes: cargo testbed test --full"]
 fn a_relay_moves_to_another_machine_while_people_write() -> anyhow::Result<()> {
@@ -47,13 +53,7 @@ fn a_relay_moves_to_another_machine_while_people_write() -> anyhow::Result<()> {
     bob.sets_token("token-of-bob")?;
     let mut ids = vec![alice.writes_to(bobs)?];
     alice.writes_to(AWAY)?;
-    let record = old.run_ok(&[
-        "openssl",
-        "rsa",
-        "-in",
-        "/etc/dkimkeys/opendkim.private",
-        "-pubout",
-    ])?;
+    let record = dkim_key(&old)?;
 
     let stop = AtomicBool::new(false);
     let (moved, written) = std::thread::scope(|scope| {
@@ -77,13 +77,7 @@ fn a_relay_moves_to_another_machine_while_people_write() -> anyhow::Result<()> {
         ensure!(person(machine, alices, "alice's password").logs_in()?);
         ensure!(!person(machine, alices, "somebody's guess").logs_in()?);
     }
-    let keys = new.run_ok(&[
-        "openssl",
-        "rsa",
-        "-in",
-        "/etc/dkimkeys/opendkim.private",
-        "-pubout",
-    ])?;
+    let keys = dkim_key(&new)?;
     assert_eq!(keys, record);
     // What was on its way goes on from the new machine, and the old one has no part in it.
     let waiting = queue(&new)?;

@@ -92,13 +92,8 @@ fn install(one: &Machine, package: &Path) -> anyhow::Result<()> {
 
 fn nothing_starts_without_a_configuration(one: &Machine) -> anyhow::Result<()> {
     assert_eq!(one.failed_units()?, "");
+    all_are(one, "inactive")?;
     for unit in SERVICES.into_iter().chain(SOCKETS) {
-        let state = one.run(&["systemctl", "is-active", unit])?;
-        assert_eq!(
-            String::from_utf8_lossy(&state.stdout),
-            "inactive\n",
-            "{unit}"
-        );
         one.run_ok(&["systemctl", "is-enabled", unit])?;
     }
     // There is nothing to build with.
@@ -131,12 +126,22 @@ fn configure(one: &Machine) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn all_run(one: &Machine) -> anyhow::Result<()> {
+/// What systemd says of all of our units.
+fn all_are(one: &Machine, expected: &str) -> anyhow::Result<()> {
     for unit in SERVICES.into_iter().chain(SOCKETS) {
         let state = one.run(&["systemctl", "is-active", unit])?;
         let state = String::from_utf8_lossy(&state.stdout).into_owned();
-        ensure!(state == "active\n", "{unit} is {state}{}", one.journal()?);
+        ensure!(
+            state.trim_end() == expected,
+            "{unit} is {state}{}",
+            one.journal()?
+        );
     }
+    Ok(())
+}
+
+fn all_run(one: &Machine) -> anyhow::Result<()> {
+    all_are(one, "active")?;
     ensure!(one.failed_units()?.is_empty(), "{}", one.failed_units()?);
     Ok(())
 }
@@ -273,14 +278,7 @@ fn a_purge_leaves_what_is_the_operators(one: &Machine) -> anyhow::Result<()> {
     ] {
         ensure!(!one.run(&["test", "-e", gone])?.status.success(), "{gone}");
     }
-    for unit in SERVICES.into_iter().chain(SOCKETS) {
-        let state = one.run(&["systemctl", "is-active", unit])?;
-        assert_eq!(
-            String::from_utf8_lossy(&state.stdout),
-            "inactive\n",
-            "{unit}"
-        );
-    }
+    all_are(one, "inactive")?;
     for kept in [
         &format!("{MAILBOXES}/abcdefghi@one.test/password"),
         "/etc/chatmail/chatmail.ini",

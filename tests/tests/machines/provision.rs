@@ -76,7 +76,7 @@ impl Relays {
 
     /// The inventory, with what differs from an operator's because the LAN is the world.
     fn inventory(&self, package: &Path) -> anyhow::Result<PathBuf> {
-        let ssh = self.folder.path().join("ssh");
+        let ssh = self.folder.path().join("ssh-config");
         fs::write(&ssh, self.lan.ssh_config()?)?;
         let common = json!({
             "ansible_ssh_common_args": format!("-F {}", ssh.display()),
@@ -112,25 +112,8 @@ impl Relays {
 
     /// Runs the playbook for both, and gives what it printed.
     fn play(&self, package: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = self.ansible.program("ansible-playbook");
-        command
-            .arg("playbook.yml")
-            .arg("--inventory")
-            .arg(self.inventory(package)?)
-            .args(arguments)
-            // Elsewhere there are machines of the same names.
-            .env(
-                "ANSIBLE_SSH_CONTROL_PATH_DIR",
-                self.folder.path().join("control"),
-            );
-        let output = command.output()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(
-            output.status.success(),
-            "ansible-playbook: {said}{complaint}"
-        );
-        Ok(said)
+        let inventory = self.inventory(package)?;
+        self.ansible.play("playbook.yml", &inventory, arguments)
     }
 
     /// The error with the last of what the machines' mail servers said.
