@@ -239,6 +239,9 @@ keys! {
     notification_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
     /// The file of the notifications that have not been sent yet (SQLite). It belongs to doveauth.
     notification_queue_path: PathBuf = Some("/var/lib/chatmail/notifications.sqlite");
+    /// The host name of the relay's servers, to which its MX record points, for autoconfig and MTA-STS.
+    /// Empty: `mail_domain`.
+    mail_host: Option<Domain> = Some("");
     /// The folder of the operator's own web pages: templates that `mxdeliv-bridge pages` takes in the place of
     /// those of the same name that it brings along. `disabled`: no pages, but what mail programs and
     /// servers read.

@@ -30,6 +30,9 @@ impl Free {
     }
 }
 
+/// The AEAD mode OCB (RFC 9580 section 9.6).
+const OCB: u8 = 2;
+
 /// Checks the body of a public-key encrypted session key packet, tag 1.
 pub(super) fn check_public_key(body: &[u8], free: &mut Free) -> Result<(), Rule> {
     let mut fields = Fields { rest: body, free };
@@ -97,12 +100,17 @@ pub(super) fn check_password(body: &[u8], free: &mut Free) -> Result<(), Rule> {
                 _ => Err(Rule::SessionKeyLength),
             }
         }
-        // LibrePGP's packet, which GnuPG writes for its OCB mode.
+        // LibrePGP's packet, which GnuPG writes: the mode is OCB, and the session key is one for
+        // the cipher that seals it.
         5 => {
             let cipher = fields.octet()?;
-            let nonce = aead_nonce_size(fields.octet()?)?;
+            let mode = fields.octet()?;
+            if mode != OCB {
+                return Err(Rule::SessionKeyAlgorithm);
+            }
             fields.s2k()?;
-            fields.sealed_key(cipher, nonce)
+            let session_key = cipher_key_size(cipher)?;
+            fields.sealed_key(cipher, aead_nonce_size(mode)?, &[session_key])
         }
         // RFC 9580 section 5.3.2.
         6 => {
@@ -117,7 +125,8 @@ pub(super) fn check_password(body: &[u8], free: &mut Free) -> Result<(), Rule> {
             if !s2k_fits || before - fields.rest.len() + nonce != parameters {
                 return Err(Rule::SessionKeyLength);
             }
-            fields.sealed_key(cipher, nonce)
+            // The session key is for the cipher of the data, whichever that is.
+            fields.sealed_key(cipher, nonce, &[16, 24, 32])
         }
         _ => Err(Rule::SessionKeyVersion),
     }
@@ -313,16 +322,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Nonce, encrypted session key and authentication tag up to the end of the packet.
-    fn sealed_key(&mut self, cipher: u8, nonce: usize) -> Result<(), Rule> {
+    /// Nonce, encrypted session key of one of these sizes, and authentication tag of 16 octets, up
+    /// to the end of the packet.
+    fn sealed_key(&mut self, cipher: u8, nonce: usize, sizes: &[usize]) -> Result<(), Rule> {
         // AEAD is defined for ciphers with blocks of 16 octets only (section 9.6).
         if !matches!(cipher, 7..=13) {
             return Err(Rule::SessionKeyAlgorithm);
         }
         self.free(nonce)?;
-        match self.rest.len() {
-            size @ (32 | 40 | 48) => self.free(size),
-            _ => Err(Rule::SessionKeyLength),
+        let size = self.rest.len();
+        if !sizes.iter().any(|key| key + 16 == size) {
+            return Err(Rule::SessionKeyLength);
         }
+        self.free(size)
     }
 }

@@ -122,6 +122,7 @@ fn every_kind_of_session_key_passes(#[values(Outgoing, Incoming)] direction: Dir
         [&[4, 9], s2k().as_slice()].concat(),
         [&[4, 9], argon2([3, 4, 16]).as_slice(), &random(33)].concat(),
         [&[5, 9, 2], s2k().as_slice(), &random(15 + 48)].concat(),
+        [&[5, 8, 2], s2k().as_slice(), &random(15 + 40)].concat(),
         skesk_v6(&s2k(), [29, 11]),
         skesk_v6(&argon2([1, 255, 11]), [38, 20]),
     ];

@@ -255,6 +255,24 @@ fn session_keys() -> Vec<(&'static str, u8, Recipe)> {
                 .noise(48),
         ),
         (
+            "password-v5-other-cipher",
+            PASSWORD,
+            octets()
+                .octets(&[5, 8, 2])
+                .then(iterated_s2k())
+                .noise(15)
+                .noise(48),
+        ),
+        (
+            "password-v5-other-mode",
+            PASSWORD,
+            octets()
+                .octets(&[5, 9, 1])
+                .then(iterated_s2k())
+                .noise(16)
+                .noise(48),
+        ),
+        (
             "password-v6",
             PASSWORD,
             octets()

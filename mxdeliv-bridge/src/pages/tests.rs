@@ -331,6 +331,19 @@ fn without_pages_there_is_what_programs_read() {
     assert!(!pages.folder.path().join("index.html").exists());
 }
 
+#[test]
+fn servers_have_the_name_that_the_mx_record_has() {
+    let policy = ".well-known/mta-sts.txt";
+    let autoconfig = ".well-known/autoconfig/mail/config-v1.1.xml";
+    let same = Pages::of("mail_domain = chat.example");
+    assert!(same.text(policy).contains("\nmx: chat.example\n"));
+    let other = Pages::of("mail_domain = chat.example\nmail_host = mx.chat.example");
+    assert!(other.text(policy).contains("\nmx: mx.chat.example\n"));
+    let autoconfig = other.text(autoconfig);
+    assert_eq!(autoconfig.matches("<hostname>mx.chat.example<").count(), 4);
+    assert!(autoconfig.contains("<domain>chat.example</domain>"));
+}
+
 #[rstest]
 #[case("open", "The button opens Delta Chat")]
 #[case("closed", "New profiles are not given out here")]

@@ -16,9 +16,10 @@ use super::qr_code::{self, QrError};
 /// The link does not fit into a QR code.
 pub(super) fn of(config: &Config) -> Result<Value, QrError> {
     let link = link(config);
-    let mail_host = match config.mail_domain.ip() {
+    let host = config.mail_host.as_ref().unwrap_or(&config.mail_domain);
+    let mail_host = match host.ip() {
         Some(address) => address.to_string(),
-        None => config.mail_domain.as_str().to_owned(),
+        None => host.as_str().to_owned(),
     };
     let address = config.privacy_mail.parse::<chatmail::Address>();
     Ok(context! {

@@ -104,6 +104,18 @@ fn passwords() -> Vec<Trick> {
         ),
         password(
             Rule::SessionKeyLength,
+            "sealed-key-for-another-cipher",
+            "Who reads a key of the cipher's size leaves eight octets unread.",
+            [&[5, 8, 2], s2k().as_slice(), &random(15 + 48)].concat(),
+        ),
+        password(
+            Rule::SessionKeyAlgorithm,
+            "sealed-key-in-eax-mode",
+            "Version 5 knows OCB only; the nonce of another mode has another size.",
+            [&[5, 9, 1], s2k().as_slice(), &random(16 + 48)].concat(),
+        ),
+        password(
+            Rule::SessionKeyLength,
             "wrong-count-of-parameters",
             "Who goes by the count reads other fields.",
             skesk_v6(&s2k(), [28, 11]),
