@@ -29,7 +29,7 @@ pub struct Policy {
     pub exists: bool,
     /// It takes cleartext mail from outside.
     pub cleartext: bool,
-    /// It gets no mail: the operator has put it on the [block list](crate::blocks), or has
+    /// It neither gets nor sends mail: the operator has put it on the [block list](crate::blocks), or has
     /// [blocked](crate::accounts::Account::Blocked) it, so that it cannot log in either.
     pub blocked: bool,
     /// Its mailbox is full.

@@ -125,8 +125,8 @@ const BLOCK_AFTER_HELP: &str = "\
 Examples:
     doveauth accounts block abc123def@chat.example
 
-The mailbox stays, and so does the password, for `unblock`. Open IMAP sessions are ended; an open SMTP session
-lasts until the client or Postfix ends it. A blocked account that nobody logs in to expires like any other.
+The mailbox stays, and so does the password, for `unblock`. Open IMAP sessions are ended; in an open SMTP
+session the next message is refused. A blocked account that nobody logs in to expires like any other.
 Exit status: 0 all are blocked, 1 some are no accounts, 70 an account cannot be changed, 78 configuration error.";
 
 const UNBLOCK_AFTER_HELP: &str = "\

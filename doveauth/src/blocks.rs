@@ -57,8 +57,8 @@ Examples:
     doveauth blocks add --note 'sends offers' spam.example 192.0.2.0/24 2001:db8::/32
     curl -s https://example.org/blocked-domains.txt | doveauth blocks add -
 
-An address blocks that sender with all its +tags; one of the relay's own accounts gets no mail any
-more, but can still log in and send. A domain blocks all its senders, and none of the domains below
+An address blocks that sender with all its +tags; one of the relay's own accounts neither gets
+nor sends mail any more, but can still log in. A domain blocks all its senders, and none of the domains below
 it. A network blocks all clients in it.
 
 All entries are added, or none if one of them is wrong. At most 100 000 can be on the list.

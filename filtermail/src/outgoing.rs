@@ -5,11 +5,17 @@
 //! `passthrough_senders`, or when each recipient is in `passthrough_recipients`. Whoever sends too
 //! much is told so at `RCPT`; every other refusal comes after the final dot, where clients expect
 //! it, and leaves the SMTP connection usable. What passes is signed last, as it will leave.
+//!
+//! A connection may outlive the account that has logged in. So doveauth is asked about the sender of
+//! each message that would pass. Where it does not answer the login still holds: mail of people who
+//! are let in does not wait for it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use chatmail::config::AddressList;
+use chatmail::log_limit::LogLimit;
+use chatmail::policy::PolicyClient;
 use chatmail::{Address, Config, Reply};
 
 use crate::dkim::{Signer, Signing, SigningError};
@@ -26,6 +32,8 @@ const QUOTED_MAX: usize = 320;
 #[derive(Debug)]
 pub struct Policy {
     limits: RateLimits,
+    accounts: PolicyClient,
+    complaints: LogLimit,
     passthrough_senders: AddressList,
     passthrough_recipients: AddressList,
     headers: Mode,
@@ -38,6 +46,8 @@ impl Policy {
     pub fn new(config: &Config, signer: Option<Signer>, metrics: Metrics) -> Self {
         Self {
             limits: RateLimits::new(config),
+            accounts: PolicyClient::new(&config.policy_socket),
+            complaints: LogLimit::new(),
             passthrough_senders: config.passthrough_senders.clone(),
             passthrough_recipients: config.passthrough_recipients.clone(),
             headers: if config.outgoing_strict_headers {
@@ -53,6 +63,20 @@ impl Policy {
     /// The rate limits, whose memory wants tidying from time to time.
     pub fn limits(&self) -> &RateLimits {
         &self.limits
+    }
+
+    /// Whether the account is still there, and the operator has not blocked it.
+    async fn may_send(&self, login: &Address) -> bool {
+        match self.accounts.lookup(login).await {
+            Ok(account) => account.exists && !account.blocked,
+            // It names no address, so it may be logged.
+            Err(error) => {
+                if let Some(suppressed) = self.complaints.allow() {
+                    tracing::warn!(suppressed, "Senders are taken at their login: {error}");
+                }
+                true
+            }
+        }
     }
 }
 
@@ -124,7 +148,13 @@ impl Session for Submission {
         let Some(message) = self.message.take() else {
             return Outcome::Refuse(out_of_order());
         };
-        let judged = message.judge(&self.policy);
+        let login = message.login.clone();
+        let mut judged = message.judge(&self.policy);
+        if let (Ok(_), Ok(login)) = (&judged, login)
+            && !self.policy.may_send(&login).await
+        {
+            judged = Err(Refusal::Blocked);
+        }
         log(queue_id, &judged);
         match judged {
             Ok(passed) => {
@@ -202,6 +232,8 @@ enum Refusal {
         rule: Option<Rule>,
     },
     Unencrypted(Rule),
+    /// The account is gone or blocked.
+    Blocked,
     Excess(Excess),
     Unsigned(SigningError),
 }
@@ -313,6 +345,7 @@ impl Refusal {
                 rule: Some(rule), ..
             }
             | Self::Unencrypted(rule) => rule.to_string(),
+            Self::Blocked => "blocked".to_owned(),
             Self::Excess(_) => "too-many-header-fields".to_owned(),
             Self::Unsigned(SigningError::TooLarge) => "header-too-large".to_owned(),
             Self::Unsigned(SigningError::Crypto) => "unsigned".to_owned(),
@@ -343,6 +376,7 @@ impl Refusal {
                 let text = format!("Encryption Needed: Invalid Unencrypted Mail ({rule})");
                 Reply::new(523, (5, 7, 1), text)
             }
+            Self::Blocked => Reply::new(554, (5, 7, 1), "This account may not send mail"),
             Self::Excess(_) => Reply::new(554, (5, 6, 0), "Too many header fields"),
             Self::Unsigned(SigningError::TooLarge) => {
                 Reply::new(554, (5, 6, 0), "Header section too large")

@@ -16,8 +16,8 @@
 //! While an account is being deleted its password file has other names; see [`deletion`].
 //!
 //! A blocked account has `{BLOCKED}` in front of what its `password` file held: nobody can log in to it, and
-//! it gets no mail. No server knows such a password scheme, so that classic relays let nobody in either;
-//! and since the file is there, no first login makes the account anew.
+//! it neither gets nor sends mail. No server knows such a password scheme, so that classic relays let nobody
+//! in either; and since the file is there, no first login makes the account anew.
 //!
 //! - [`Store`]: the files
 //! - [`AccountService`]: logins, and the rules by which a first login creates an account

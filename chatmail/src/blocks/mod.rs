@@ -7,9 +7,9 @@
 //!   `mail.spam.example`, which may belong to somebody else; both can be on the list);
 //! - a network that holds the client, or the sender's address literal (`user@[192.0.2.1]`).
 //!
-//! An account of the relay itself is blocked when the list names its *address*: it gets no mail. That the
-//! relay's own domain is on the list blocks none of its accounts, only mail from outside in their name.
-//! A blocked account can still log in.
+//! An account of the relay itself is blocked when the list names its *address*: it neither gets nor
+//! sends mail, but can still log in. That the relay's own domain is on the list blocks none of its
+//! accounts, only mail from outside in their name.
 //!
 //! The list is a table in the file at `database_path`; one that is not there is an empty list.
 //!

@@ -10,7 +10,7 @@ use chatmail::policy::{BLOCKED_PREFIX, Blocked, BlockedQuery, KEY_PREFIX, Policy
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::soon;
+use super::{ALICE, soon};
 
 /// An account that takes encrypted mail only.
 pub const BOB: &str = "bob@chat.example";
@@ -91,7 +91,7 @@ impl Accounts {
             ..Policy::default()
         };
         Ok(match address {
-            BOB => there,
+            ALICE | BOB => there,
             OPEN | OPEN_TOO => Policy {
                 cleartext: true,
                 ..there

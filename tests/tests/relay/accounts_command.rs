@@ -76,11 +76,19 @@ async fn a_blocked_account_is_thrown_out_and_gets_nothing_until_it_is_unblocked(
     let session = bob.inbox(target).await?;
     accepted(&carol.send_signed().await?)?;
     messages(&mut carol.inbox, 1).await?;
+    let mut sending = bob.submission(target).await?;
+    let reply = bob.writes_to(&alice)?;
+    let back = Envelope::new(&bob.address, &alice.address);
+    accepted(&send(&mut sending, &back, &reply).await?)?;
+    messages(&mut other, 1).await?;
 
     accounts(target, "block", &bob, "ended")?;
     is_ended(session).await?;
     is_refused(target, &bob).await?;
     ensure!(bob.submission(target).await.is_err(), "let in to send");
+    let late = send(&mut sending, &back, &reply.renewed()).await?;
+    let verdict = late.verdict().to_string();
+    ensure!(verdict.starts_with("554 5.7.1"), "{verdict}");
     other.command("NOOP").await?;
 
     // From outside and from here; the second one can only be sent back.
@@ -91,7 +99,7 @@ async fn a_blocked_account_is_thrown_out_and_gets_nothing_until_it_is_unblocked(
     let message = alice.writes_to(&bob)?;
     let envelope = Envelope::new(&alice.address, &bob.address);
     accepted(&send(&mut submission, &envelope, &message).await?)?;
-    messages(&mut other, 1).await.context("a report")?;
+    messages(&mut other, 2).await.context("a report")?;
 
     accounts(target, "block", &bob, "none")?;
     accounts(target, "unblock", &bob, "-")?;
