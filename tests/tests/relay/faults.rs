@@ -58,7 +58,7 @@ async fn killed_during_traffic(daemon: &str) -> anyhow::Result<()> {
     }
     let sent = traffic.end().await?;
     logins.await??;
-    arrive(target, &bob, &sent).await?;
+    arrive(&[target], &bob, &sent).await?;
     relay.stop()
 }
 

@@ -52,7 +52,7 @@ async fn nothing_that_was_acknowledged_is_lost() -> anyhow::Result<()> {
             .with_context(|| format!("round {round}: {victim} of {}", at.domain))?;
     }
     let sent = traffic.end().await?;
-    let again = arrive(to, &bob, &sent).await?;
+    let again = arrive(&[from, to], &bob, &sent).await?;
     // Past the test harness, which shows what a test prints only when it fails.
     writeln!(
         std::io::stderr(),

@@ -42,7 +42,7 @@ async fn killed_during_traffic(at: usize, process: &str) -> anyhow::Result<()> {
         killed([target, peer][at], process).await?;
     }
     let sent = traffic.end().await?;
-    arrive(peer, &bob, &sent).await?;
+    arrive(&[target, peer], &bob, &sent).await?;
     ensure!(
         ways(target, &bob.address)?.contains(&By::Https),
         "all by SMTP"

@@ -2,6 +2,8 @@
 //! acknowledged must arrive.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -208,12 +210,14 @@ async fn keep_sending(
 }
 
 /// Waits until each acknowledged message is in the inbox; gives how many are there more than once, or
-/// though nobody was told that they were taken.
+/// though nobody was told that they were taken. The message has come by way of all these relays, the last of
+/// which has the inbox.
 pub(crate) async fn arrive(
-    target: &Target,
+    way: &[&Target],
     person: &Person,
     sent: &[String],
 ) -> anyhow::Result<usize> {
+    let target = way.last().context("no relay")?;
     let mut inbox = person.log_in(target).await?;
     inbox.set_patience(PATIENCE);
     let deadline = Instant::now() + PATIENCE;
@@ -229,10 +233,15 @@ pub(crate) async fn arrive(
         if lost.is_empty() {
             return Ok(found.values().sum::<usize>() - sent.len());
         }
-        ensure!(
-            Instant::now() < deadline,
-            "acknowledged, but lost: {lost:?}"
-        );
+        if Instant::now() >= deadline {
+            for relay in way {
+                relay.show_logs(400);
+            }
+            bail!(
+                "acknowledged, but not in the inbox: {}",
+                whereabouts(way, &lost)?
+            );
+        }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -242,4 +251,43 @@ fn message_id(message: &[u8]) -> anyhow::Result<String> {
     let id = text.split("\r\nMessage-ID: ").nth(1);
     let id = id.and_then(|rest| rest.split("\r\n").next());
     Ok(id.context("no Message-ID")?.to_owned())
+}
+
+/// Each message, with the files of the relays that hold it: in Postfix's queue, or in a mailbox.
+fn whereabouts(way: &[&Target], ids: &[&String]) -> anyhow::Result<String> {
+    let mut files = Vec::new();
+    for relay in way {
+        list(&relay.state_dir.join("queue"), &mut files)?;
+        list(&relay.mailboxes_dir, &mut files)?;
+    }
+    let mut found = BTreeMap::from_iter(ids.iter().map(|id| (*id, Vec::new())));
+    for file in files {
+        // Some come and go.
+        let Ok(content) = fs::read(&file) else {
+            continue;
+        };
+        for (id, places) in &mut found {
+            if content.windows(id.len()).any(|part| part == id.as_bytes()) {
+                places.push(file.clone());
+            }
+        }
+    }
+    Ok(format!("{found:#?}"))
+}
+
+/// Adds all regular files in a folder and those within.
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            list(&entry.path(), files)?;
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
 }
