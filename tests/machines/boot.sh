@@ -46,7 +46,7 @@ init() {
     mount_dev "$root"
 
     note "$pid" "$machine/pid"
-    cd "$root"
+    cd "$root" || exit
     mkdir -p mnt
     # A cgroup namespace begins at the cgroup of the process that makes it; cgroup2 is mounted in it.
     # shellcheck disable=SC2016  # for the inner shell

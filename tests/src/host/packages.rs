@@ -35,7 +35,7 @@ pub const COTURN: &str = "coturn";
 /// beside it. For web pages: a browser, a typeface for it, and the program that fetches axe-core, unless there is
 /// one that did not come from Debian.
 pub fn for_tests() -> Vec<&'static str> {
-    let mut packages = vec![COTURN, browser::PACKAGE, "fonts-dejavu-core"];
+    let mut packages = vec![COTURN, browser::PACKAGE, "fonts-dejavu-core", SHELLCHECK];
     packages.extend(FOR_MACHINES);
     let there = Command::new(axe::NPM).arg("--version").output();
     if !there.is_ok_and(|output| output.status.success()) {
@@ -46,6 +46,9 @@ pub fn for_tests() -> Vec<&'static str> {
 
 /// What makes Debian machines ([`crate::machine`]), and nothing else needs.
 pub const FOR_MACHINES: [&str; 3] = ["mmdebstrap", "iproute2", "openssh-client"];
+
+/// What judges the project's shell scripts, and nothing else needs.
+pub const SHELLCHECK: &str = "shellcheck";
 
 /// Of those, the ones that come with a service.
 const SERVICES: [(&str, &str); 6] = [

@@ -4,6 +4,7 @@
 
 mod boots;
 mod classic;
+mod linted;
 mod migration;
 mod network;
 mod operator;

@@ -146,10 +146,12 @@ smtpd_sender_login_maps = regexp:/etc/postfix/login_map
 alias_maps =
 alias_database =
 END
+# shellcheck disable=SC2016  # for Postfix
 echo '/^(.*)$/ ${1}' >/etc/postfix/login_map
 postconf -M "smtp/inet=smtp inet n - y - - smtpd -o smtpd_proxy_filter=127.0.0.1:10081"
 # NAME CHROOT COMMAND...
 service() { postconf -M "$1/inet=$1 inet n - $2 - - ${*:3}"; }
+# shellcheck disable=SC2054  # Postfix' commas
 submission=(-o smtpd_sasl_auth_enable=yes -o smtpd_sasl_type=dovecot -o smtpd_sasl_path=private/auth
     -o smtpd_reject_unlisted_recipient=no -o smtpd_recipient_restrictions=
     -o smtpd_sender_restrictions=reject_sender_login_mismatch,permit_sasl_authenticated,reject
