@@ -93,12 +93,16 @@ pub struct UpArgs {
     #[arg(long)]
     pub plain: bool,
 
-    /// Like --plain, but mail passes a milter that does nothing: to measure against
+    /// Like --plain, with a classic relay's settings: to measure against
     #[arg(long, hide = true, conflicts_with = "plain")]
+    pub classic_settings: bool,
+
+    /// Like --plain, but mail passes a milter that does nothing: to measure against
+    #[arg(long, hide = true, conflicts_with_all = ["plain", "classic_settings"])]
     pub null_milter: bool,
 
     /// Like --plain, but OpenDKIM signs mail: to measure against
-    #[arg(long, hide = true, conflicts_with_all = ["plain", "null_milter"])]
+    #[arg(long, hide = true, conflicts_with_all = ["plain", "classic_settings", "null_milter"])]
     pub open_dkim: bool,
 
     /// Addresses at the relay's IP address, name@[127.0.0.x]: the same as --kind ip-literal
@@ -124,7 +128,7 @@ pub struct UpArgs {
 
     /// Servers for calls and realtime data of apps: coturn, and iroh-relay, which is built at first use (some
     /// minutes)
-    #[arg(long, conflicts_with_all = ["plain", "null_milter", "open_dkim"])]
+    #[arg(long, conflicts_with_all = ["plain", "classic_settings", "null_milter", "open_dkim"])]
     pub with_calls: bool,
 
     /// Run the release binaries as they are
@@ -144,13 +148,15 @@ impl UpArgs {
             self.kind
         };
         let alike = usize::from(self.domains).saturating_sub(1);
+        let variants = [
+            (self.plain, Variant::Plain),
+            (self.classic_settings, Variant::ClassicSettings),
+            (self.null_milter, Variant::NullMilter),
+            (self.open_dkim, Variant::OpenDkim),
+        ];
+        let variant = variants.into_iter().find(|(is_asked_for, _)| *is_asked_for);
         RelayOptions {
-            variant: match (self.plain, self.null_milter, self.open_dkim) {
-                (true, ..) => Variant::Plain,
-                (_, true, _) => Variant::NullMilter,
-                (_, _, true) => Variant::OpenDkim,
-                (false, false, false) => Variant::Full,
-            },
+            variant: variant.map_or(Variant::Full, |(_, variant)| variant),
             kind,
             peers: [vec![kind; alike], self.peer.clone()].concat(),
             config: self.config.clone(),

@@ -5,22 +5,16 @@
 //! the half second that stock Dovecot waits before it says `EXISTS`, whatever carried the message: that
 //! is a figure of its own. Throughput is from the first message of eight senders to the last delivery.
 
-use std::time::Instant;
-
-use anyhow::{Context as _, ensure};
-use chatmail::Address;
-use tokio::task::JoinSet;
+use anyhow::Context as _;
 
 use super::federation_peers;
 use super::interleave::in_turn;
 use super::pair::{Arrival, Pair};
-use super::senders::drained;
 use super::stats::Sample;
-use super::submission::{Sender, Wire, unlimited};
+use super::submission::unlimited;
+use super::way::Way;
 use super::{Figure, Goal, Report, runtime};
-use crate::client::imap::ImapClient;
-use crate::mail;
-use crate::relay::{DomainKind, PLAIN_PASSWORD, RelayOptions};
+use crate::relay::{DomainKind, RelayOptions};
 use crate::target::Target;
 use crate::test_relay::TestRelay;
 
@@ -29,10 +23,6 @@ const MESSAGES: usize = 50;
 
 /// Those of them that a device waits for: each takes half a second longer.
 const WAITED_FOR: usize = 10;
-
-/// Senders at the same time, and messages of each in a round.
-const SENDERS: usize = 8;
-const EACH: usize = 50;
 
 /// The size of those messages in bytes.
 const SIZE: usize = 3_000;
@@ -117,8 +107,8 @@ fn peer(relay: &TestRelay) -> anyhow::Result<&Target> {
 async fn throughput(relays: [&TestRelay; 2], report: &mut Report) -> anyhow::Result<()> {
     let [mxdeliv, smtp] = relays;
     let mut ways = [
-        Way::new(&mxdeliv.target, peer(mxdeliv)?).await?,
-        Way::new(&smtp.target, peer(smtp)?).await?,
+        Way::new(&mxdeliv.target, peer(mxdeliv)?, SIZE).await?,
+        Way::new(&smtp.target, peer(smtp)?, SIZE).await?,
     ];
     for way in &mut ways {
         way.round().await?;
@@ -134,73 +124,4 @@ async fn throughput(relays: [&TestRelay; 2], report: &mut Report) -> anyhow::Res
         Goal::RatioAtLeast(1.5),
     ));
     Ok(())
-}
-
-/// Senders at one relay, each of whom writes to somebody at another.
-struct Way<'a> {
-    from: &'a Target,
-    to: &'a Target,
-    senders: Vec<(Sender, Vec<Wire>)>,
-    rounds: usize,
-}
-
-impl<'a> Way<'a> {
-    async fn new(from: &'a Target, to: &'a Target) -> anyhow::Result<Self> {
-        let mut senders = Vec::with_capacity(SENDERS);
-        for number in 0..SENDERS {
-            let sender: Address = format!("writer{number:03}@{}", from.domain).parse()?;
-            let recipient: Address = format!("reader{number:03}@{}", to.domain).parse()?;
-            // The first login makes the account.
-            let login = recipient.to_string();
-            ImapClient::login(&to.imap, &login, PLAIN_PASSWORD).await?;
-            let message = mail::encrypted(&sender, &recipient, SIZE)?;
-            let first = Wire::new(&message)?;
-            let client = Sender::login_with_tls(from, &sender, &recipient, first).await?;
-            // The bridge delivers nothing twice.
-            let wires = (0..EACH).map(|_| Wire::new(&message.clone().renewed()));
-            senders.push((client, wires.collect::<anyhow::Result<_>>()?));
-        }
-        Ok(Self {
-            from,
-            to,
-            senders,
-            rounds: 0,
-        })
-    }
-
-    /// Messages a second until the last of a round is delivered.
-    async fn round(&mut self) -> anyhow::Result<f64> {
-        let begun = Instant::now();
-        let mut sending = JoinSet::new();
-        for (mut sender, wires) in self.senders.drain(..) {
-            sending.spawn(async move {
-                for wire in &wires {
-                    sender.take(wire.clone());
-                    sender.send().await?;
-                }
-                anyhow::Ok((sender, wires))
-            });
-        }
-        while let Some(sent) = sending.join_next().await {
-            self.senders.push(sent.context("a session")??);
-        }
-        drained(self.from).await?;
-        drained(self.to).await?;
-        let taken = begun.elapsed();
-        self.rounds += 1;
-        self.all_arrived().await?;
-        Ok((SENDERS * EACH) as f64 / taken.as_secs_f64())
-    }
-
-    async fn all_arrived(&self) -> anyhow::Result<()> {
-        let login = format!("reader000@{}", self.to.domain);
-        let mut inbox = ImapClient::login(&self.to.imap, &login, PLAIN_PASSWORD).await?;
-        let arrived = inbox.select("INBOX").await?.exists;
-        let sent = self.rounds * EACH;
-        ensure!(
-            usize::try_from(arrived)? == sent,
-            "{arrived} of {sent} messages arrived"
-        );
-        Ok(())
-    }
 }

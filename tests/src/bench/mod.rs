@@ -19,12 +19,15 @@ mod milter_memory;
 mod pair;
 mod process_memory;
 mod process_time;
+mod provision;
 mod push;
 mod report;
 mod senders;
 mod signing;
 mod stats;
 mod submission;
+mod throughput;
+mod way;
 
 use std::io;
 
@@ -33,7 +36,7 @@ use tokio::runtime::Runtime;
 
 pub use report::{Figure, Goal, Report};
 
-use crate::host::packages::OPENDKIM;
+use crate::host::packages::{FOR_MACHINES, OPENDKIM};
 use crate::{binaries, host};
 
 /// A measurement.
@@ -100,6 +103,11 @@ pub const BENCHES: &[Bench] = &[
         run: delta::run,
     },
     Bench {
+        name: "throughput",
+        summary: "submission to mailbox, eight senders; a classic relay's settings without daemons too (a minute)",
+        run: throughput::run,
+    },
+    Bench {
         name: "federation",
         summary: "from relay to relay by /mxdeliv, and by SMTP (two minutes)",
         run: federation::run,
@@ -113,6 +121,11 @@ pub const BENCHES: &[Bench] = &[
         name: "expiry",
         summary: "old mail found and removed among a million messages on disk, and memory (ten minutes)",
         run: expiry::run,
+    },
+    Bench {
+        name: "provision",
+        summary: "the playbook on a bare machine, and when there is nothing to do; idle daemons (ten minutes)",
+        run: provision::run,
     },
 ];
 
@@ -156,12 +169,15 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     });
     // All names are looked up before the first measurement, which may take minutes.
     let wanted = wanted.collect::<anyhow::Result<Vec<_>>>()?;
-    let also: &[_] = if wanted.iter().any(|bench| bench.name == "signing") {
-        &[OPENDKIM]
-    } else {
-        &[]
-    };
-    host::prepare_with(args.yes, also).await?;
+    let mut also = Vec::new();
+    for bench in &wanted {
+        match bench.name {
+            "signing" => also.push(OPENDKIM),
+            "provision" => also.extend(FOR_MACHINES),
+            _ => {}
+        }
+    }
+    host::prepare_with(args.yes, &also).await?;
     binaries::build()?;
     let mut missed = 0;
     for &bench in wanted {

@@ -33,7 +33,7 @@ pub(super) fn of(relay: &Relay) -> &'static [(&'static str, &'static str)] {
     match relay.options.variant {
         Variant::Full if relay.has_bridge() => &ALL,
         Variant::Full => &ALL[..2],
-        Variant::Plain | Variant::OpenDkim => &[],
+        Variant::Plain | Variant::ClassicSettings | Variant::OpenDkim => &[],
         Variant::NullMilter => &[(NULL_MILTER, FILTER_USER)],
     }
 }

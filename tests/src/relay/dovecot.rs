@@ -45,7 +45,8 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     let max_mail_size = config.max_message_size.bytes();
     let max_mail_size = max_mail_size.saturating_add(TRACE_HEADERS);
     let is_full = relay.options.variant == Variant::Full;
-    let has_push = is_full && !relay.options.without_push;
+    let is_classic = relay.options.variant == Variant::ClassicSettings;
+    let has_push = is_classic || is_full && !relay.options.without_push;
     let plain_password = if is_full { "" } else { PLAIN_PASSWORD };
     let for_postfix = layout.queue().join("private");
     let mut values = vec![
@@ -86,6 +87,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_metadata_socket", path(&config.metadata_socket)),
         ("dovecot_push_script", path(&layout.push_script())),
         ("dovecot_chatmail_ini", path(&layout.chatmail_ini())),
+        ("dovecot_classic_settings", is_classic.into()),
         ("dovecot_imap_plugins", imap_plugins(relay).into()),
         ("dovecot_imap_rawlog", config.imap_rawlog.into()),
         (

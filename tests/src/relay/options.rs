@@ -18,6 +18,9 @@ pub enum Variant {
     /// Nobody: every address under the domain exists, with [`PLAIN_PASSWORD`], and mail passes
     /// unseen. It is what our daemons are measured against.
     Plain,
+    /// Like [`Variant::Plain`], with a classic relay's settings: messages are stored compressed (gz), and Dovecot
+    /// runs its push script for each. To measure against.
+    ClassicSettings,
     /// Like [`Variant::Plain`], but mail passes a milter that judges nothing: what of filtermail's
     /// cost is Postfix's own work for any milter.
     NullMilter,
@@ -159,6 +162,14 @@ impl RelayOptions {
         }
     }
 
+    /// One relay without our daemons that has a classic relay's settings.
+    pub fn classic_settings() -> Self {
+        Self {
+            variant: Variant::ClassicSettings,
+            ..Self::default()
+        }
+    }
+
     /// One relay without our daemons, whose milter does nothing.
     pub fn null_milter() -> Self {
         Self {
@@ -234,6 +245,7 @@ impl RelayOptions {
         let variant = match self.variant {
             Variant::Full => None,
             Variant::Plain => Some("--plain"),
+            Variant::ClassicSettings => Some("--classic-settings"),
             Variant::NullMilter => Some("--null-milter"),
             Variant::OpenDkim => Some("--open-dkim"),
         };

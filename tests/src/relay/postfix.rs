@@ -206,7 +206,7 @@ fn path(path: &Path) -> Value {
 /// The milter for submission.
 fn submission_milter(relay: &Relay) -> anyhow::Result<String> {
     match relay.options.variant {
-        Variant::Plain => Ok(String::new()),
+        Variant::Plain | Variant::ClassicSettings => Ok(String::new()),
         Variant::Full | Variant::NullMilter => milter(relay, &relay.config.filtermail_listen),
         Variant::OpenDkim => milter(relay, &Listen::Unix(opendkim::socket(relay))),
     }
@@ -216,7 +216,9 @@ fn submission_milter(relay: &Relay) -> anyhow::Result<String> {
 fn filtermail(relay: &Relay, listen: &Listen) -> anyhow::Result<String> {
     match relay.options.variant {
         Variant::Full => milter(relay, listen),
-        Variant::Plain | Variant::NullMilter | Variant::OpenDkim => Ok(String::new()),
+        Variant::Plain | Variant::ClassicSettings | Variant::NullMilter | Variant::OpenDkim => {
+            Ok(String::new())
+        }
     }
 }
 
