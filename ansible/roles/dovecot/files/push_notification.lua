@@ -11,8 +11,8 @@ function dovecot_lua_notify_event_message_new(user, event)
     return
   end
   local mailbox = user:mailbox(event.mailbox)
-  -- Opens it: entries of a mailbox go by its GUID.
-  mailbox:sync()
+  -- Entries of a mailbox go by its GUID. No sync: that would read the mailbox while the delivery waits.
+  mailbox:open()
   mailbox:metadata_set("/private/messagenew", "")
   mailbox:free()
 end
