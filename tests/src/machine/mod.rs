@@ -49,9 +49,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 
 mod lan;
+mod playbooks;
 mod script;
 
 pub use lan::Lan;
+pub use playbooks::{Playbooks, changes};
 
 use crate::authority::Authority;
 use script::Script;

@@ -39,7 +39,7 @@ fn a_relay_moves_to_another_machine_while_people_write() -> anyhow::Result<()> {
     let old = lan.machine("old", lan.ip(11))?;
     let new = lan.machine("new", lan.ip(12))?;
     lay_out(&lan, &old)?;
-    let operator = Operator::new(&lan, DOMAIN)?;
+    let operator = Operator::new(&lan, &[&old, &new], DOMAIN)?;
     let person = |machine, address, password| Person {
         lan: &lan,
         machine,

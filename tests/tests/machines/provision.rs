@@ -1,17 +1,16 @@
 //! The playbook makes relays of bare machines, and real clients chat between them, whatever happens to the machines.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use testbed::ansible::Ansible;
 use testbed::authority::Certificate;
 use testbed::deltachat::{Account, ChatId, DeltaChat, make_contact};
 use testbed::dns::Data;
-use testbed::machine::{Lan, Machine};
+use testbed::iroh_relay;
+use testbed::machine::{Lan, Machine, Playbooks, changes};
 use testbed::package::{Compression, build};
 
 /// A relay with a name that an authority vouches for, and one that vouches for itself.
@@ -32,8 +31,7 @@ struct Relays {
     lan: Lan,
     one: Machine,
     two: Machine,
-    ansible: Ansible,
-    folder: TempDir,
+    playbooks: Playbooks,
 }
 
 impl Relays {
@@ -46,22 +44,20 @@ impl Relays {
             zone.set(UNDERSCORE, 60, &[Data::A(two.address())])
         })?;
         let this = Self {
+            playbooks: Playbooks::new(&lan)?,
             lan,
             one,
             two,
-            ansible: Ansible::installed()?,
-            folder: tempfile::tempdir()?,
         };
         this.certify()?;
+        this.settle()?;
         Ok(this)
     }
 
     /// As on a server whose certificate something else renews.
     fn certify(&self) -> anyhow::Result<()> {
-        let (chain, key) = (
-            self.folder.path().join("chain"),
-            self.folder.path().join("key"),
-        );
+        let folder = tempfile::tempdir()?;
+        let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
         let authority = self.lan.authority();
         authority.write(Certificate::Right, vec![NAMED.to_owned()], &chain, &key)?;
         self.one
@@ -74,54 +70,35 @@ impl Relays {
         Ok(())
     }
 
-    /// The inventory, with what differs from an operator's because the LAN is the world.
-    fn inventory(&self, package: &Path) -> anyhow::Result<PathBuf> {
-        let ssh = self.folder.path().join("ssh-config");
-        fs::write(&ssh, self.lan.ssh_config()?)?;
-        let common = json!({
-            "ansible_ssh_common_args": format!("-F {}", ssh.display()),
-            "ansible_python_interpreter": "/usr/bin/python3",
-            "suite_package": package,
-            "dns_forwarders": [self.lan.dns().server.ip()],
-            "dns_validate": false,
-            "dns_resolver_lines": ["local-zone: \"test.\" nodefault"],
-            "dns_test_name": NAMED,
-            "monitoring_enabled": true,
-            "calls_enabled": true,
-            "check_dns_servers": [self.lan.dns().server.ip()],
-        });
+    /// Settings of both, of which the LAN is not the reason.
+    fn settle(&self) -> anyhow::Result<()> {
         // Both are on a machine that is busy with more than tests.
-        let settings = json!({ "max_load_1m": 0, "notification_url": "" });
-        let mut named = settings.clone();
+        let ini = json!({ "max_load_1m": 0, "notification_url": "" });
+        let mut named = ini.clone();
         named["tls_external_cert_and_key"] = "/etc/ssl/relay.pem /etc/ssl/relay.key".into();
-        // What stands at a group would come after the playbook's own settings.
-        let host = |mail_domain: &str, chatmail_ini: Value| {
-            let mut host = common.clone();
-            host["mail_domain"] = mail_domain.into();
-            host["chatmail_ini"] = chatmail_ini;
-            host
-        };
-        let inventory = json!({ "relays": { "hosts": {
-            "one": host(NAMED, named),
-            "two": host(UNDERSCORE, settings),
-        } } });
-        let path = self.folder.path().join("inventory.json");
-        fs::write(&path, serde_json::to_vec_pretty(&inventory)?)?;
-        Ok(path)
+        for (machine, domain, ini) in [(&self.one, NAMED, named), (&self.two, UNDERSCORE, ini)] {
+            let settings = json!({
+                "monitoring_enabled": true,
+                "calls_enabled": true,
+                "calls_iroh_relay_binary": iroh_relay::built()?,
+                "chatmail_ini": ini,
+            });
+            self.playbooks.set(machine, domain, settings)?;
+        }
+        Ok(())
     }
 
     /// Runs the playbook for both, and gives what it printed.
     fn play(&self, package: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-        let inventory = self.inventory(package)?;
-        self.ansible.play("playbook.yml", &inventory, arguments)
+        self.playbooks.play("playbook.yml", package, arguments)
     }
 
     /// The error with the last of what the machines' mail servers said.
     fn told(&self, error: anyhow::Error) -> anyhow::Error {
         let mut error = format!("{error:#}");
         for machine in [&self.one, &self.two] {
-            let names = "postfix dovecot doveauth filtermail mxdeliv-bridge";
-            let journal = ["journalctl", "--no-pager", "--lines=60"].into_iter();
+            let names = "postfix dovecot doveauth filtermail mxdeliv-bridge expiry-cron";
+            let journal = ["journalctl", "--no-pager", "--lines=300"].into_iter();
             let journal = journal.chain(names.split(' ').flat_map(|name| ["-t", name]));
             let said = machine.run_ok(&journal.collect::<Vec<_>>());
             error = format!(
@@ -151,16 +128,6 @@ impl Relays {
             records.try_for_each(|record| zone.set_line(record))
         })
     }
-}
-
-/// How many tasks changed something, by host.
-fn changes(said: &str) -> anyhow::Result<Vec<u32>> {
-    let recap = said.split("PLAY RECAP").nth(1).context("no recap")?;
-    let counts = recap.split("changed=").skip(1).map(|rest| {
-        let digits = rest.split_whitespace().next().context("a count")?;
-        Ok(digits.parse()?)
-    });
-    counts.collect()
 }
 
 /// Two people who know each other, each at a relay.
@@ -228,7 +195,8 @@ impl Pair {
             // Which of two messages comes first, nobody promises.
             let mut missing = texts.clone();
             while !missing.is_empty() {
-                let received = person.receive(PATIENCE).await?;
+                let received = person.receive(PATIENCE).await;
+                let received = received.with_context(|| format!("{missing:?} of {texts:?}"))?;
                 missing.retain(|text| *text != received.text);
             }
         }
@@ -246,6 +214,7 @@ fn login_link(domain: &str, name: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it takes minutes: cargo testbed test --full"]
 async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
+    iroh_relay::program().await?;
     let packages = [tempfile::tempdir()?, tempfile::tempdir()?];
     let package = build("", Compression::Fast, packages[0].path())?;
     let newer = build("+newer", Compression::Fast, packages[1].path())?;
