@@ -79,6 +79,8 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_client_limit", 20_000.into()),
         ("dovecot_login_processes", 2.into()),
         ("dovecot_imap_processes", 5000.into()),
+        // Debian's Dovecot forgets messages that come just before.
+        ("dovecot_hibernate_after", 0.into()),
         ("dovecot_bridge_user", BRIDGE_USER.into()),
         ("dovecot_plain_password", plain_password.into()),
         ("dovecot_auth_conf", path(&layout.auth_conf())),
