@@ -7,7 +7,7 @@ use anyhow::ensure;
 use tokio::time::sleep;
 
 use crate::host::{self, packages, state};
-use crate::{binaries, iroh_relay, package};
+use crate::{binaries, iroh_relay, package, patched_dovecot};
 
 /// How long a testbed may take to end after its test.
 const END_PATIENCE: Duration = Duration::from_secs(15);
@@ -40,6 +40,7 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     // Not beside tests, which have better uses for the processor. Some of them, alone, may not need it.
     if args.filters.is_empty() {
         iroh_relay::program().await?;
+        patched_dovecot::packages(tempfile::tempdir()?.path())?;
     }
 
     let root = state::default_root();

@@ -21,6 +21,7 @@
 //! - [`notifications`]: the server of push notifications, played
 //! - [`null_milter`]: the least that a milter costs
 //! - [`package`]: the Debian package
+//! - [`patched_dovecot`]: Debian's Dovecot with our patch
 //! - [`peers`]: other implementations, played
 //! - [`relay`]: a private Postfix, Dovecot and our daemons
 //! - [`supervisor`]: running them
@@ -51,6 +52,7 @@ pub mod measured_run;
 pub mod notifications;
 pub mod null_milter;
 pub mod package;
+pub mod patched_dovecot;
 pub mod peers;
 pub mod relay;
 pub mod supervisor;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod accounts_command;
+mod announcements;
 mod bad_input;
 mod blocks;
 mod broken_store;
