@@ -49,7 +49,7 @@ OURS = """
     mxdeliv-bridge.socket mxdeliv-bridge-postfix.socket mxdeliv-bridge-admin.socket mxdeliv-bridge.service
     doveauth.service filtermail.service iroh-relay.service
     postfix-log.socket postfix-log.service chatmail-tls.path chatmail-tls.service certbot.timer
-    coturn.service nftables.service
+    coturn.service nftables.service chatmail-dovecot.timer chatmail-dovecot.service
 """.split()
 
 # What the playbook writes over, or what would be in its way.
@@ -57,6 +57,8 @@ FILES = """
     /etc/postfix /etc/dovecot /etc/nginx /etc/opendkim /etc/opendkim.conf /etc/default/opendkim
     /etc/unbound/unbound.conf.d /etc/resolv.conf /etc/hostname /etc/hosts /etc/localtime /etc/timezone
     /etc/nftables.conf /etc/sysctl.d/60-chatmail.conf /etc/apt/apt.conf.d/52chatmail-upgrades
+    /etc/apt/apt.conf.d/90chatmail-dovecot /etc/apt/preferences.d/chatmail-dovecot
+    /etc/apt/sources.list.d/chatmail-dovecot.list /etc/systemd/system/apt-daily-upgrade.service.d/chatmail-dovecot.conf
     /etc/systemd/journald.conf.d/chatmail.conf /etc/turnserver.conf
     /etc/dhcp/dhclient-enter-hooks.d/chatmail /etc/NetworkManager/conf.d/chatmail.conf
 """.split() + [
