@@ -35,6 +35,8 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         bail!("the testbed's nginx finds the bridge at a unix socket");
     };
     let https = relay.address.socket(Port::Https);
+    let has_http2_directive = knows(relay, "http2 on")?;
+    let http2 = if has_http2_directive { "" } else { " http2" };
     let with_calls = |file: &Path| match relay.has_calls() {
         true => path(file),
         false => "".into(),
@@ -46,8 +48,9 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("nginx_temp", path(&layout.nginx_temp())),
         (
             "nginx_https_listen",
-            vec![format!("{https} ssl http2 backlog=4096")].into(),
+            vec![format!("{https} ssl{http2} backlog=4096")].into(),
         ),
+        ("nginx_has_http2_directive", has_http2_directive.into()),
         ("nginx_behind_alpn", false.into()),
         ("nginx_tls_chain", path(&layout.certificate())),
         ("nginx_tls_key", path(&layout.key())),
@@ -59,7 +62,11 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
             "nginx_client_header",
             relay.config.mxdeliv_client_header.clone().into(),
         ),
-        ("nginx_counts_headers", counts_headers(relay)?.into()),
+        // Versions that limit the number of header lines (1000 unless told otherwise) must be told.
+        (
+            "nginx_counts_headers",
+            knows(relay, "max_headers 1200")?.into(),
+        ),
         ("nginx_requests_per_client", 512.into()),
         ("nginx_bridge_socket", path(bridge)),
         ("nginx_pages", path(&layout.pages())),
@@ -114,11 +121,10 @@ fn render_pages(relay: &Relay) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Versions that limit the number of header lines (1000 unless told otherwise) must be told; others do not
-/// know the word.
-fn counts_headers(relay: &Relay) -> anyhow::Result<bool> {
+/// Whether this version knows a directive.
+fn knows(relay: &Relay, directive: &str) -> anyhow::Result<bool> {
     let probe = relay.layout.nginx_temp().join("probe.conf");
-    fs::write(&probe, "events {} http { max_headers 1200; }")?;
+    fs::write(&probe, format!("events {{}} http {{ {directive}; }}"))?;
     let output = command(relay, &probe)
         .arg("-t")
         .output()
