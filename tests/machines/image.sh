@@ -3,6 +3,7 @@
 # The image that disks stand on: a Debian as one rents it. It is kept in the cache folder under a hash of all that
 # goes into it, this file too, so that a change makes another image and never alters one that is in use.
 
+# Machines of a run may have different ones.
 suite=${MACHINES_SUITE:-bookworm}
 
 # What hosts have on a bare server, and nothing that a relay's playbook ought to bring.
@@ -16,8 +17,8 @@ fi
 unused_days=30
 
 # This host's Debian sources, said for the image's release: lines of sources.list without the word `deb`. apt takes
-# a moment to tell, so each run asks it once.
-sources() { cat "$dir/sources"; }
+# a moment to tell, so each run asks it once for each release.
+sources() { cat "$dir/sources-$suite"; }
 
 ask_for_sources() {
     local codename
@@ -34,10 +35,10 @@ ask_for_sources() {
 }
 
 need_sources() {
-    [[ ! -s $dir/sources ]] || return 0
+    [[ ! -s $dir/sources-$suite ]] || return 0
     [[ -n $(ask_for_sources) ]] || apt-get update -qq >&2
-    ask_for_sources >"$dir/sources"
-    [[ -s $dir/sources ]] || die "this host has no source for Debian $suite: set MACHINES_MIRROR"
+    ask_for_sources >"$dir/sources-$suite"
+    [[ -s $dir/sources-$suite ]] || die "this host has no source for Debian $suite: set MACHINES_MIRROR"
 }
 
 # How apt is to fetch, in the image and while it is made.

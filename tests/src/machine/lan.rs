@@ -63,6 +63,19 @@ impl Lan {
     /// The name has more than 12 of `a-z`, `0-9` and `-`, the address is none of [`Lan::ip`], or the machine does
     /// not come up.
     pub fn machine(&self, name: &str, address: Ipv4Addr) -> anyhow::Result<Machine> {
+        self.machine_with(name, address, None)
+    }
+
+    /// As [`Lan::machine`], with this release of Debian, as `trixie`.
+    ///
+    /// # Errors
+    /// As [`Lan::machine`].
+    pub fn machine_with(
+        &self,
+        name: &str,
+        address: Ipv4Addr,
+        suite: impl Into<Option<&'static str>>,
+    ) -> anyhow::Result<Machine> {
         let [.., last] = address.octets();
         ensure!(
             address == self.ip(last) && (2..=254).contains(&last),
@@ -76,6 +89,7 @@ impl Lan {
             name: name.to_owned(),
             address,
             address6,
+            suite: suite.into(),
         };
         self.dns.change(|zone| {
             let name = machine.host_name();

@@ -23,7 +23,8 @@
 //! Each [`Lan`] is a network of its own, always with the same addresses, so any number of them run side by side. No
 //! packet leaves it, but for a proxy by which its machines fetch Debian packages from this machine's apt sources.
 //! The image and those packages are kept in `~/.cache/chatmail-testbed/machines`: the first machine ever takes a
-//! minute or two and the network, further ones a few seconds. `MACHINES_SUITE=trixie` takes another Debian.
+//! minute or two and the network, further ones a few seconds. [`Lan::machine_with`] takes another Debian, and so do all
+//! machines with `MACHINES_SUITE=trixie`.
 //!
 //! # What it takes
 //! Root, Linux 5.14 or later with overlayfs, cgroup2 (mounted anywhere) and network namespaces, the Debian packages
@@ -77,6 +78,7 @@ pub struct Machine {
     name: String,
     address: Ipv4Addr,
     address6: Option<Ipv6Addr>,
+    suite: Option<&'static str>,
 }
 
 impl Machine {
@@ -172,7 +174,8 @@ impl Machine {
         if let Some(address) = self.address6 {
             addresses.push_str(&format!(",{address}"));
         }
-        self.control(&["up", &self.name, &addresses])
+        let up = ["up", &self.name, &addresses];
+        self.control(&[&up[..], self.suite.as_slice()].concat())
     }
 
     /// Shuts the machine down and boots it again, and waits until its units have started.
