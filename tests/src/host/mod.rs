@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod command;
+pub mod dovecot;
 pub mod mounts;
 pub mod network;
 pub mod packages;

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail, ensure};
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::dovecot::{self, Language};
 use crate::browser::{self, axe};
 
 /// What `cargo testbed` needs and a plain Debian lacks.
@@ -68,7 +69,8 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// # Errors
 /// The machine has no dpkg, so it is not a Debian or one of its descendants.
 pub fn missing(also: &[&'static str]) -> anyhow::Result<Vec<&'static str>> {
-    let wanted = || PACKAGES.into_iter().chain(also.iter().copied());
+    let further = dovecot::packages().iter().chain(also).copied();
+    let wanted = || PACKAGES.into_iter().chain(further.clone());
     // It complains about packages it has never heard of, and lists the others.
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
@@ -99,7 +101,7 @@ pub async fn ensure_installed(yes: bool, also: &[&'static str]) -> anyhow::Resul
         }
         install(&missing).await?;
     }
-    check_dovecot_version()
+    Language::installed().map(drop)
 }
 
 /// Checks that everything is installed, of what every relay needs and of `also`.
@@ -197,20 +199,6 @@ fn disable_services(installed: &[&str]) -> anyhow::Result<()> {
             );
         }
     }
-    Ok(())
-}
-
-fn check_dovecot_version() -> anyhow::Result<()> {
-    let output = Command::new("dovecot")
-        .arg("--version")
-        .output()
-        .context("running dovecot")?;
-    let version = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        version.starts_with("2.3."),
-        "the testbed writes configuration for Dovecot 2.3 (Debian 12); this machine has {}",
-        version.trim()
-    );
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::Relay;
 use super::options::{PLAIN_PASSWORD, Variant};
 use crate::binaries;
 use crate::host::addresses::Port;
+use crate::host::dovecot::Language;
 use crate::host::users::{BRIDGE_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
@@ -22,7 +23,9 @@ macro_rules! role {
 }
 
 const DOVECOT_CONF: &str = role!("templates/dovecot.conf.j2");
+const DOVECOT_2_4_CONF: &str = role!("templates/dovecot-2.4.conf.j2");
 const AUTH_CONF: &str = role!("templates/auth.conf.j2");
+const AUTH_SCRIPT: &str = role!("files/auth.lua");
 const PUSH_SCRIPT: &str = role!("files/push_notification.lua");
 
 /// What runs the push script. It comes with Debian's dovecot-core.
@@ -84,6 +87,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_bridge_user", BRIDGE_USER.into()),
         ("dovecot_plain_password", plain_password.into()),
         ("dovecot_auth_conf", path(&layout.auth_conf())),
+        ("dovecot_auth_script", path(&layout.auth_script())),
         ("dovecot_doveauth_socket", path(&config.doveauth_socket)),
         ("dovecot_lastlogin_socket", path(&config.lastlogin_socket)),
         ("dovecot_metadata_socket", path(&config.metadata_socket)),
@@ -91,6 +95,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_chatmail_ini", path(&layout.chatmail_ini())),
         ("dovecot_classic_settings", is_classic.into()),
         ("dovecot_imap_plugins", imap_plugins(relay).into()),
+        ("dovecot_imap_compress", config.imap_compress.into()),
         ("dovecot_imap_rawlog", config.imap_rawlog.into()),
         (
             "dovecot_lmtp_plugins",
@@ -102,8 +107,17 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         values.push(("dovecot_expiry_cron", path(&expiry_cron)));
     }
     fs::write(layout.push_script(), PUSH_SCRIPT)?;
-    fs::write(layout.dovecot_conf(), render(DOVECOT_CONF, &values)?)?;
-    fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
+    let template = match Language::installed()? {
+        Language::V2_3 => {
+            fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
+            DOVECOT_CONF
+        }
+        Language::V2_4 => {
+            fs::write(layout.auth_script(), AUTH_SCRIPT)?;
+            DOVECOT_2_4_CONF
+        }
+    };
+    fs::write(layout.dovecot_conf(), render(template, &values)?)?;
     Ok(())
 }
 

@@ -65,9 +65,14 @@ impl Layout {
         self.etc().join("dovecot.conf")
     }
 
-    /// How Dovecot asks doveauth.
+    /// How Dovecot 2.3 asks doveauth.
     pub fn auth_conf(&self) -> PathBuf {
         self.etc().join("auth.conf")
+    }
+
+    /// How Dovecot 2.4 does.
+    pub fn auth_script(&self) -> PathBuf {
+        self.etc().join("auth.lua")
     }
 
     /// What tells doveauth of new messages.
