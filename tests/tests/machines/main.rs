@@ -16,3 +16,4 @@ mod provision;
 mod runs;
 mod sandbox;
 mod switching;
+mod trixie;

@@ -1,4 +1,5 @@
-//! The playbook makes relays of bare machines, and real clients chat between them, whatever happens to the machines.
+//! The playbook makes relays of bare machines, one of each Debian that it knows, and real clients chat between them,
+//! whatever happens to the machines.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +14,11 @@ use testbed::iroh_relay;
 use testbed::machine::{Lan, Machine, Playbooks, changes};
 use testbed::package::{Compression, build};
 
-/// A relay with a name that an authority vouches for, and one that vouches for itself.
+/// A relay with a name that an authority vouches for, and one that vouches for itself; the releases of Debian that
+/// they are on.
 const NAMED: &str = "one.test";
 const UNDERSCORE: &str = "_two.test";
+const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
 /// A step of a client that may come upon a machine that boots.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -37,8 +40,8 @@ struct Relays {
 impl Relays {
     fn boot() -> anyhow::Result<Self> {
         let lan = Lan::start()?;
-        let one = lan.machine("one", lan.ip(11))?;
-        let two = lan.machine("two", lan.ip(12))?;
+        let one = lan.machine_with("one", lan.ip(11), SUITES[0])?;
+        let two = lan.machine_with("two", lan.ip(12), SUITES[1])?;
         lan.dns().change(|zone| {
             zone.set(NAMED, 60, &[Data::A(one.address())])?;
             zone.set(UNDERSCORE, 60, &[Data::A(two.address())])
@@ -234,12 +237,15 @@ async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
         changes(&again)? == [0, 0],
         "a second run changes something: {again}"
     );
-    for machine in [&relays.one, &relays.two] {
+    for (machine, suite) in [&relays.one, &relays.two].into_iter().zip(SUITES) {
         ensure!(
             machine.failed_units()?.is_empty(),
             "{}",
             machine.failed_units()?
         );
+        let release = machine.run_ok(&["cat", "/etc/os-release"])?;
+        let codename = format!("VERSION_CODENAME={suite}");
+        ensure!(release.lines().any(|line| line == codename), "{release}");
     }
 
     if let Err(error) = people_chat(&relays, &newer).await {
@@ -315,7 +321,8 @@ fn journal_knows_nobody(machine: &Machine, addresses: &[String; 2]) -> anyhow::R
             .any(|address| line.contains(address.as_str()))
     };
     for line in journal.lines() {
-        let operator = line.contains(" sshd[") || line.contains(" python3[");
+        let operator = [" sshd[", " sshd-session[", " python3["];
+        let operator = operator.iter().any(|name| line.contains(name));
         let created = line.contains("Created address: ");
         ensure!(
             operator
