@@ -49,7 +49,7 @@ const METRICS: &str =
 fn dovecot_2_4_asks_doveauth_as_2_3_does() -> anyhow::Result<()> {
     let lan = Lan::start()?;
     let one = lan.machine_with("one", lan.ip(11), "trixie")?;
-    let operator = Operator::new(&lan, DOMAIN)?;
+    let operator = Operator::new(&lan, &[&one], DOMAIN)?;
     let roles = "base,tls,suite,dovecot";
     operator.plays("playbook.yml", &["-e", SETTINGS, "--tags", roles])?;
     let version = one.run_ok(&["dovecot", "--version"])?;
