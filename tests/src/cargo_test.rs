@@ -40,7 +40,9 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     // Not beside tests, which have better uses for the processor. Some of them, alone, may not need it.
     if args.filters.is_empty() {
         iroh_relay::program().await?;
-        patched_dovecot::packages(tempfile::tempdir()?.path())?;
+        if args.full {
+            patched_dovecot::packages(tempfile::tempdir()?.path())?;
+        }
     }
 
     let root = state::default_root();

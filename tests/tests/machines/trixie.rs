@@ -46,6 +46,7 @@ const METRICS: &str =
     "import urllib.request as r; print(r.urlopen('http://127.0.0.1:3906/metrics').read().decode())";
 
 #[test]
+#[ignore = "it takes minutes: cargo testbed test --full"]
 fn dovecot_2_4_asks_doveauth_as_2_3_does() -> anyhow::Result<()> {
     let lan = Lan::start()?;
     let one = lan.machine_with("one", lan.ip(11), "trixie")?;
