@@ -48,7 +48,7 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     let root = state::default_root();
     let before = state::running(&root)?;
     let status = binaries::cargo()
-        .args(["test", "--workspace", "--"])
+        .args(["test", "--workspace", "--no-fail-fast", "--"])
         .args(args.full.then_some("--include-ignored"))
         .args(&args.filters)
         .status()?;
