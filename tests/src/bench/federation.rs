@@ -12,7 +12,7 @@ use super::interleave::in_turn;
 use super::pair::{Arrival, Pair};
 use super::stats::Sample;
 use super::submission::unlimited;
-use super::way::Way;
+use super::way::{Way, compare};
 use super::{Figure, Goal, Report, runtime};
 use crate::relay::{DomainKind, RelayOptions};
 use crate::target::Target;
@@ -106,22 +106,12 @@ fn peer(relay: &TestRelay) -> anyhow::Result<&Target> {
 
 async fn throughput(relays: [&TestRelay; 2], report: &mut Report) -> anyhow::Result<()> {
     let [mxdeliv, smtp] = relays;
-    let mut ways = [
+    let ways = [
         Way::new(&mxdeliv.target, peer(mxdeliv)?, SIZE).await?,
         Way::new(&smtp.target, peer(smtp)?, SIZE).await?,
     ];
-    for way in &mut ways {
-        way.round().await?;
-    }
-    let [measured, reference] = in_turn(ROUNDS, ways, async |way| way.round().await).await?;
-    let [measured, reference] =
-        [measured, reference].map(|rounds| rounds.into_iter().collect::<Sample>().median());
-    report.figure(Figure::new(
-        "federation/throughput-3KB-8-senders",
-        measured,
-        "mails/s",
-        Some(reference),
-        Goal::RatioAtLeast(1.5),
-    ));
+    let name = "federation/throughput-3KB-8-senders";
+    let figure = compare(name, Goal::RatioAtLeast(1.5), ROUNDS, ways).await?;
+    report.figure(figure);
     Ok(())
 }

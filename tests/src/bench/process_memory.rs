@@ -25,16 +25,18 @@ impl ProcessMemory {
     }
 
     fn parse(status: &str) -> Option<Self> {
-        let bytes = |name: &str| {
-            let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-            let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
-            Some(kibibytes * 1024)
-        };
         Some(Self {
-            resident: bytes("VmRSS:")?,
-            peak: bytes("VmHWM:")?,
+            resident: bytes(status, "VmRSS:")?,
+            peak: bytes(status, "VmHWM:")?,
         })
     }
+}
+
+/// The bytes that one of Linux' files about a process tells in the line that begins so.
+pub(super) fn bytes(file: &str, line: &str) -> Option<u64> {
+    let value = file.lines().find_map(|each| each.strip_prefix(line))?;
+    let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use serde_json::json;
 
+use super::process_memory::bytes;
 use super::stats::Sample;
 use super::{Figure, Goal, Report};
 use crate::dns::Data;
@@ -88,18 +89,14 @@ impl Relay {
 
     /// Mebibytes of our daemons; what they share counts once (PSS).
     fn memory(&self) -> anyhow::Result<f64> {
-        let mut kibibytes = 0_u64;
+        let mut used = 0;
         for daemon in DAEMONS {
             let show = ["systemctl", "show", "--property=MainPID", "--value", daemon];
             let pid = self.machine.run_ok(&show)?;
             let file = format!("/proc/{}/smaps_rollup", pid.trim());
             let rollup = self.machine.run_ok(&["cat", &file])?;
-            let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
-            let pss = pss.and_then(|rest| rest.trim().strip_suffix(" kB"));
-            kibibytes += pss
-                .with_context(|| format!("{file} has no PSS"))?
-                .parse::<u64>()?;
+            used += bytes(&rollup, "Pss:").with_context(|| format!("{file} has no PSS"))?;
         }
-        Ok(kibibytes as f64 / 1024.0)
+        Ok(used as f64 / f64::from(1 << 20))
     }
 }

@@ -1,11 +1,9 @@
 //! Messages a second from submission to mailbox, with all our daemons and the settings that we ship, beside a relay
 //! with a classic relay's settings and nothing that looks at mail. TLS at submission.
 
-use super::interleave::in_turn;
-use super::stats::Sample;
 use super::submission::unlimited;
-use super::way::{SENDERS, Way};
-use super::{Figure, Goal, Report, runtime};
+use super::way::{Way, compare};
+use super::{Goal, Report, runtime};
 use crate::relay::RelayOptions;
 use crate::test_relay::TestRelay;
 
@@ -19,26 +17,15 @@ const ROUNDS: usize = 10;
 pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
     let ours = TestRelay::start(unlimited(RelayOptions::default()))?;
     let classic = TestRelay::start(unlimited(RelayOptions::classic_settings()))?;
-    let [measured, reference] = runtime()?.block_on(async {
-        let mut ways = [
+    let figure = runtime()?.block_on(async {
+        let ways = [
             Way::new(&ours.target, &ours.target, SIZE).await?,
             Way::new(&classic.target, &classic.target, SIZE).await?,
         ];
-        // What is done once is done before the first round.
-        for way in &mut ways {
-            way.round().await?;
-        }
-        in_turn(ROUNDS, ways, async |way| way.round().await).await
+        let name = "throughput/2KB-8-senders";
+        compare(name, Goal::RatioAtLeast(1.3), ROUNDS, ways).await
     })?;
-    let [measured, reference] =
-        [measured, reference].map(|rounds| rounds.into_iter().collect::<Sample>().median());
-    report.figure(Figure::new(
-        format!("throughput/2KB-{SENDERS}-senders"),
-        measured,
-        "mails/s",
-        Some(reference),
-        Goal::RatioAtLeast(1.3),
-    ));
+    report.figure(figure);
     ours.stop()?;
     classic.stop()
 }

@@ -6,16 +6,40 @@ use anyhow::{Context as _, ensure};
 use chatmail::Address;
 use tokio::task::JoinSet;
 
+use super::interleave::in_turn;
 use super::senders::drained;
+use super::stats::Sample;
 use super::submission::{Sender, Wire};
+use super::{Figure, Goal};
 use crate::client::imap::ImapClient;
 use crate::mail;
 use crate::relay::PLAIN_PASSWORD;
 use crate::target::Target;
 
 /// Senders at the same time, and messages of each in a round.
-pub(super) const SENDERS: usize = 8;
+const SENDERS: usize = 8;
 const EACH: usize = 50;
+
+/// Lets two ways carry a round's messages in turn, so many rounds each, and gives the medians of messages a second as
+/// a figure.
+///
+/// # Errors
+/// A message is not accepted, or does not arrive.
+pub(super) async fn compare(
+    name: &str,
+    goal: Goal,
+    rounds: usize,
+    mut ways: [Way<'_>; 2],
+) -> anyhow::Result<Figure> {
+    // What is done once is done before the first round.
+    for way in &mut ways {
+        way.round().await?;
+    }
+    let found = in_turn(rounds, ways, async |way| way.round().await).await?;
+    let [measured, reference] = found.map(|rounds| rounds.into_iter().collect::<Sample>().median());
+    let reference = Some(reference);
+    Ok(Figure::new(name, measured, "mails/s", reference, goal))
+}
 
 /// Senders at one relay, each of whom writes to somebody at another, or the same.
 pub(super) struct Way<'a> {
@@ -55,10 +79,7 @@ impl<'a> Way<'a> {
     }
 
     /// Messages a second until the last of a round is delivered.
-    ///
-    /// # Errors
-    /// A message is not accepted, or does not arrive.
-    pub(super) async fn round(&mut self) -> anyhow::Result<f64> {
+    async fn round(&mut self) -> anyhow::Result<f64> {
         let begun = Instant::now();
         let mut sending = JoinSet::new();
         for (mut sender, wires) in self.senders.drain(..) {

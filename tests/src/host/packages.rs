@@ -32,7 +32,10 @@ pub const OPENDKIM: &str = "opendkim";
 /// What a relay with calls needs, and no other: the TURN server.
 pub const COTURN: &str = "coturn";
 
-/// What only tests need. For Debian machines: [`FOR_MACHINES`]. For calls: the TURN server, which has a client
+/// What judges the project's shell scripts, and nothing else needs.
+pub const SHELLCHECK: &str = "shellcheck";
+
+/// What only tests need. For scripts: [`SHELLCHECK`]. For Debian machines: [`FOR_MACHINES`]. For calls: the TURN server, which has a client
 /// beside it. For web pages: a browser, a typeface for it, and the program that fetches axe-core, unless there is
 /// one that did not come from Debian.
 pub fn for_tests() -> Vec<&'static str> {
@@ -47,9 +50,6 @@ pub fn for_tests() -> Vec<&'static str> {
 
 /// What makes Debian machines ([`crate::machine`]), and nothing else needs.
 pub const FOR_MACHINES: [&str; 3] = ["mmdebstrap", "iproute2", "openssh-client"];
-
-/// What judges the project's shell scripts, and nothing else needs.
-pub const SHELLCHECK: &str = "shellcheck";
 
 /// Of those, the ones that come with a service.
 const SERVICES: [(&str, &str); 6] = [
