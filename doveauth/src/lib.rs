@@ -6,12 +6,14 @@
 //! |---|---|---|
 //! | `doveauth_socket` | Dovecot's auth workers | passdb (creates accounts), userdb, list of accounts |
 //! | `lastlogin_socket` | Dovecot's imap processes | the day of the last login |
-//! | `metadata_socket` | Dovecot's imap and lmtp processes | IMAP METADATA: device tokens, what the relay offers; new messages |
+//! | `metadata_socket` | Dovecot's imap processes | IMAP METADATA: device tokens, what the relay offers |
 //! | `policy_socket` | filtermail, mxdeliv-bridge | how to treat an address; who is blocked; who may register |
 //! | `blocks_socket` | mxdeliv-bridge | shows the block list and changes it, for operators |
 //!
 //! `policy_socket` can be used by every user who can reach it: the rights of its directory say who that is. The
 //! others are for the mail user and its group. Whoever may use the last decides whose mail is refused.
+//!
+//! What Dovecot has delivered it writes into a file, `new_messages_file`; see [`push::arrivals`].
 //!
 //! A further dict is a [`Handler`](chatmail::dict::Handler) and an entry in [`Daemon::bind`].
 
@@ -52,6 +54,7 @@ use crate::metadata::file::TokenStore;
 use crate::metrics::Metrics;
 use crate::policy::PolicyDict;
 use crate::push::Push;
+use crate::push::arrivals::Arrivals;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,14 @@ impl Daemon {
             daemon.services.push(Box::pin(sender.run(stop)));
             push
         });
+        let arrivals = Arrivals::new(
+            &config.new_messages_file,
+            push.clone(),
+            Arc::clone(&tokens),
+            metrics.clone(),
+        );
+        let stop = daemon.stop.subscribe();
+        daemon.services.push(Box::pin(arrivals.run(stop)));
         let metadata = MetadataDict::new(config, tokens, push, metrics.clone());
         daemon.add("metadata", &config.metadata_socket, 0o660, metadata)?;
         let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics.clone());

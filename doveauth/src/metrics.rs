@@ -14,6 +14,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     created: Counter,
+    deliveries: Counter,
     blocked: Counter,
     block_list_readings: Family<ReadingLabels, Counter>,
     block_list_entries: Family<EntryLabels, Gauge>,
@@ -97,6 +98,11 @@ impl Metrics {
         );
         registry.register("created_accounts", "Accounts created", self.created.clone());
         registry.register(
+            "deliveries",
+            "Messages whose delivery the push script has told of",
+            self.deliveries.clone(),
+        );
+        registry.register(
             "blocked",
             "Questions that the block list answered with yes",
             self.blocked.clone(),
@@ -153,6 +159,11 @@ impl Metrics {
     /// Counts a client or sender that the block list names.
     pub fn count_blocked(&self) {
         self.blocked.inc();
+    }
+
+    /// Counts messages that were delivered.
+    pub fn count_deliveries(&self, count: u64) {
+        self.deliveries.inc_by(count);
     }
 
     /// Counts a reading of the block list, and takes note of how long it is.

@@ -7,7 +7,8 @@
 #[allow(dead_code, reason = "each program uses a part of it")]
 mod common;
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -87,7 +88,7 @@ async fn set(relay: &Relay, name: &str, tokens: &[&str]) {
     }
 }
 
-/// What the push script says of a delivered message.
+/// What a classic relay's push script says of a delivered message.
 async fn deliver(relay: &Relay, name: &str) -> String {
     let request =
         format!("H3\t2\t0\t\tmetadata\nB1\t{name}@x.org\nS1\tpriv/{GUID}/messagenew\t\nC1\n");
@@ -141,6 +142,89 @@ async fn a_message_wakes_up_each_device_of_the_account() {
     assert_eq!(post.path, "/notify");
     assert_eq!(deliver(&relay, "bob").await, "O1\n");
     eventually("two more posts", || server.count() == 4).await;
+}
+
+/// What the push script writes about delivered messages.
+fn write(relay: &Relay, lines: &str) {
+    let file = relay.path("new-messages");
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .unwrap();
+    file.write_all(lines.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn what_the_push_script_writes_is_told() {
+    let place = Place::new().await;
+    let server = place.open_well().await;
+    let relay = Relay::start(&place.settings());
+    set(&relay, "bob", &["bobs-phone"]).await;
+    set(&relay, "carol", &["carols-phone", "carols-tablet"]).await;
+    write(&relay, "bob@x.org\n");
+    eventually("one post", || server.count() == 1).await;
+    settled(&relay).await;
+    // Garbage, and what is of nobody or of another relay, is passed over; who gets two messages at once is told once.
+    let garbage = "\u{0}\n\n../x@x.org\n@\nbob@y.org\n";
+    let long = "x".repeat(1 << 20);
+    write(
+        &relay,
+        &format!("{garbage}nobody@x.org\n{long}\ncarol@x.org\ncarol@x.org\n"),
+    );
+    eventually("two more posts", || server.count() == 3).await;
+    settled(&relay).await;
+    assert_eq!(
+        sorted(server.tokens()),
+        ["bobs-phone", "carols-phone", "carols-tablet"]
+    );
+}
+
+/// One who has the file open when it is taken, and writes after that.
+#[tokio::test]
+async fn who_writes_late_is_heard() {
+    let place = Place::new().await;
+    let server = place.open_well().await;
+    let relay = Relay::start(&place.settings());
+    set(&relay, "bob", &["bobs-phone"]).await;
+    set(&relay, "carol", &["carols-phone"]).await;
+    let path = relay.path("new-messages");
+    let options = || OpenOptions::new().append(true).create(true).open(&path);
+    let mut late = options().unwrap();
+    write(&relay, "bob@x.org\n");
+    eventually("one post", || server.count() == 1).await;
+    eventually("the file to be taken", || !path.exists()).await;
+    late.write_all(b"carol@x.org\n").unwrap();
+    drop(late);
+    eventually("another post", || server.count() == 2).await;
+    assert_eq!(sorted(server.tokens()), ["bobs-phone", "carols-phone"]);
+}
+
+/// What was delivered while doveauth was away, and what a killed one had taken and not yet queued.
+#[tokio::test]
+async fn what_was_written_before_the_start_is_told() {
+    let place = Place::new().await;
+    let server = place.open_well().await;
+    let relay = Relay::start(&place.settings());
+    set(&relay, "bob", &["bobs-phone"]).await;
+    set(&relay, "carol", &["carols-phone"]).await;
+    let (_, folder) = relay.stop_and_keep().await;
+    fs::write(folder.path().join("new-messages.taken"), "bob@x.org\n").unwrap();
+    fs::write(folder.path().join("new-messages"), "carol@x.org\n").unwrap();
+    let relay = Relay::start_in(folder, &place.settings());
+    eventually("two posts", || server.count() == 2).await;
+    settled(&relay).await;
+    assert_eq!(sorted(server.tokens()), ["bobs-phone", "carols-phone"]);
+    assert!(!relay.path("new-messages.taken").exists());
+}
+
+/// Nobody is told, and the file does not grow.
+#[tokio::test]
+async fn without_a_notification_server_the_file_is_emptied() {
+    let relay = Relay::start("notification_url =");
+    write(&relay, "bob@x.org\n");
+    let path = relay.path("new-messages");
+    eventually("no file", || !path.exists()).await;
 }
 
 #[tokio::test]

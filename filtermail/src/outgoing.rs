@@ -4,7 +4,8 @@
 //! the same address, and when it is encrypted or a securejoin request. Cleartext passes only from
 //! `passthrough_senders`, or when each recipient is in `passthrough_recipients`. Whoever sends too
 //! much is told so at `RCPT`; every other refusal comes after the final dot, where clients expect
-//! it, and leaves the SMTP connection usable. What passes is signed last, as it will leave.
+//! it, and leaves the SMTP connection usable. What passes is signed last, as it will leave; what stays
+//! here needs no signature (`dkim_sign_local`).
 //!
 //! A connection may outlive the account that has logged in. So doveauth is asked about the sender of
 //! each message that would pass. Where it does not answer the login still holds: mail of people who
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use chatmail::config::AddressList;
 use chatmail::log_limit::LogLimit;
 use chatmail::policy::PolicyClient;
-use chatmail::{Address, Config, Reply};
+use chatmail::{Address, Config, Domain, Reply};
 
 use crate::dkim::{Signer, Signing, SigningError};
 use crate::gate::{Class, Direction, Gate, Progress, Rule, Verdict};
@@ -38,6 +39,8 @@ pub struct Policy {
     passthrough_recipients: AddressList,
     headers: Mode,
     signer: Option<Signer>,
+    /// What a message with no other recipients needs no signature for; none if all need one.
+    unsigned_domain: Option<Domain>,
     metrics: Metrics,
 }
 
@@ -56,6 +59,7 @@ impl Policy {
                 Mode::Ordinary
             },
             signer,
+            unsigned_domain: (!config.dkim_sign_local).then(|| config.mail_domain.clone()),
             metrics,
         }
     }
@@ -203,6 +207,7 @@ struct Message {
     gate: Gate,
     decided: bool,
     hygiene: Hygiene,
+    /// Begun with the first recipient for whom it must be signed.
     signing: Option<Signing>,
 }
 
@@ -255,7 +260,7 @@ impl Message {
             gate: Gate::new(Direction::Outgoing),
             decided: false,
             hygiene: Hygiene::new(policy.headers),
-            signing: policy.signer.as_ref().map(Signer::begin),
+            signing: None,
         }
     }
 
@@ -286,9 +291,16 @@ impl Message {
                 policy.metrics.rate_limited(limit);
                 too_much(login)
             })?;
-        let takes_cleartext = Address::try_from(recipient)
-            .is_ok_and(|recipient| policy.passthrough_recipients.matches(&recipient));
+        let recipient = Address::try_from(recipient).ok();
+        let takes_cleartext = recipient
+            .as_ref()
+            .is_some_and(|recipient| policy.passthrough_recipients.matches(recipient));
         self.recipients_take_cleartext &= takes_cleartext;
+        let stays = recipient
+            .is_some_and(|recipient| policy.unsigned_domain.as_ref() == Some(recipient.domain()));
+        if !stays && self.signing.is_none() {
+            self.signing = policy.signer.as_ref().map(Signer::begin);
+        }
         Ok(())
     }
 

@@ -21,6 +21,8 @@ use filtermail::dkim::PrivateKey;
 static KEY: LazyLock<PrivateKey> = LazyLock::new(|| PrivateKey::generate_rsa().unwrap());
 const RECORD: &str = "dkim._domainkey.chat.example";
 
+const ELSEWHERE: &str = "dave@example.org";
+
 type Headers = Vec<(&'static str, String)>;
 
 /// A relay that signs as chat.example and asks a DNS that knows its key.
@@ -71,7 +73,7 @@ fn reply(text: &str) -> Ending {
 /// A message as it leaves by submission.
 async fn submitted(filter: &Filter, headers: &Headers, body: &[u8]) -> Headers {
     let mut mta = Mta::ready(&filter.socket()).await;
-    let (changes, ending) = mta.submit(ALICE, BOB, headers, body).await;
+    let (changes, ending) = mta.submit(ALICE, ELSEWHERE, headers, body).await;
     assert_eq!(ending, Ending::Pass);
     let signed = changed(headers.clone(), &changes);
     assert_eq!(signed[0].0, "DKIM-Signature");
@@ -114,6 +116,35 @@ async fn cleartext_that_may_leave_is_signed_to_its_end() {
     assert_eq!(judged(&filter, OPEN, &signed, &longer).await, refused);
 }
 
+/// The number of signatures of a message to these recipients.
+async fn signatures(filter: &Filter, recipients: &[&str]) -> usize {
+    let mut mta = Mta::ready(&filter.socket()).await;
+    mta.mail(ALICE, Some(ALICE)).await;
+    for recipient in recipients {
+        assert_eq!(mta.recipient(recipient).await, Ending::Pass);
+    }
+    mta.headers(&encrypted_headers(ALICE)).await;
+    let (changes, ending) = mta.body(&encrypted_body(100)).await;
+    assert_eq!(ending, Ending::Pass);
+    let is_signature = |change: &&String| change.contains("DKIM-Signature");
+    changes.iter().filter(is_signature).count()
+}
+
+#[tokio::test]
+async fn what_stays_here_is_not_signed() {
+    let (filter, _doveauth, _dns) = relay().await;
+    assert_eq!(signatures(&filter, &[BOB]).await, 0);
+    assert_eq!(signatures(&filter, &[BOB, OPEN]).await, 0);
+    assert_eq!(signatures(&filter, &[BOB, ELSEWHERE]).await, 1);
+    assert_eq!(signatures(&filter, &[ELSEWHERE, BOB]).await, 1);
+    // Nobody knows where that goes.
+    assert_eq!(signatures(&filter, &["\"b b\"@chat.example"]).await, 1);
+
+    let pem = KEY.to_pem().unwrap();
+    let filter = Filter::with_dkim_key(&pem, "dkim_sign_local = true").await;
+    assert_eq!(signatures(&filter, &[BOB]).await, 1);
+}
+
 #[tokio::test]
 async fn what_is_refused_is_not_signed() {
     let (filter, _doveauth, _dns) = relay().await;
@@ -130,7 +161,9 @@ async fn a_header_section_too_large_to_sign_is_refused() {
     let mut mta = Mta::ready(&filter.socket()).await;
     let mut headers = encrypted_headers(ALICE);
     headers.push(("Chat-Content", "x".repeat(300_000)));
-    let (_, ending) = mta.submit(ALICE, BOB, &headers, &encrypted_body(100)).await;
+    let (_, ending) = mta
+        .submit(ALICE, ELSEWHERE, &headers, &encrypted_body(100))
+        .await;
     assert_eq!(ending, reply("554 5.6.0 Header section too large"));
 }
 

@@ -134,6 +134,10 @@ keys! {
     dkim_selectors: Words = Some("opendkim");
     /// The folder of the DKIM keys.
     dkim_keys_dir: PathBuf = Some("/etc/dkimkeys");
+    /// Whether mail is signed that has no recipient outside `mail_domain`. It stays here, so nobody would look at
+    /// the signature; unless Postfix sends mail for addresses of `mail_domain` on to other servers
+    /// (`virtual_alias_maps`).
+    dkim_sign_local: bool = Some("false");
     /// The DNS servers that DKIM keys are asked from; empty: those of /etc/resolv.conf.
     dns_servers: Servers = Some("");
     /// The file of the relay's small tables, such as the block list (SQLite). It belongs to
@@ -232,6 +236,9 @@ keys! {
     /// A JSON file with the newest versions of the apps, for clients that ask the relay. Empty: they are
     /// told nothing.
     appversions_file: Option<PathBuf> = Some("");
+    /// The file to which Dovecot's push script appends the address of each account that a message was delivered to.
+    /// It belongs in a folder of the mail user's, in memory (`/run`).
+    new_messages_file: PathBuf = Some("/run/doveauth/new-messages");
     /// The server that wakes apps up: each device token with a new message is posted to it. Empty: nobody
     /// is woken up.
     notification_url: Option<HttpsUrl> = Some("https://notifications.delta.chat/notify");

@@ -11,7 +11,7 @@ const SERVER: &str = "vendor/vendor.dovecot/pvt/server/";
 pub enum MetadataKey {
     /// `/private/devicetoken` of a mailbox: where to say that the account has a message.
     DeviceToken,
-    /// `/private/messagenew` of a mailbox: the push script's word that a message has come.
+    /// `/private/messagenew` of a mailbox: the word of a classic relay's push script that a message has come.
     MessageNew,
     /// `/shared/vendor/deltachat/irohrelay`: the iroh relay for realtime data.
     IrohRelay,

@@ -8,7 +8,7 @@
 //! | `/shared/vendor/deltachat/maxsmtprecipients` | the most recipients that Postfix takes for a message |
 //! | `/shared/vendor/deltachat/appversions` | the content of `appversions_file` |
 //!
-//! The push script sets `/private/messagenew` when a message was delivered; see [`crate::push`]. Nothing else can
+//! Push scripts of classic relays set `/private/messagenew` when a message was delivered; see [`crate::push`]. Nothing else can
 //! be set, and nothing else is there.
 
 pub mod file;
@@ -26,6 +26,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::metrics::{Metrics, Outcome};
 use crate::push::Push;
+use crate::push::arrivals::tell;
 use crate::trouble::Trouble;
 use file::{TokenChange, TokenStore};
 use key::MetadataKey;
@@ -137,13 +138,8 @@ impl MetadataDict {
     }
 
     async fn tell(&self, push: &Push, address: &Address) -> Result<(), Failure> {
-        let tokens = self.tokens.tokens(address).await;
-        let tokens = tokens.map_err(|error| self.trouble.failure(&error))?;
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let told = push.new_message(address, tokens).await;
-        told.map_err(|error| self.trouble.failure(&error))
+        let told = tell(push, &self.tokens, address).await;
+        told.map_err(|error| self.trouble.failure(error.as_ref()))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Push notifications: phones sleep, and the notification server can wake them up.
 //!
-//! 1. Dovecot's push script says that a message was delivered, by setting `messagenew` in the metadata dict.
-//! 2. A notification is queued for each device token of the account, on a file that outlives us, and Dovecot is
-//!    answered. It waits for nothing else: neither for the network nor for the disk; see [`queue`].
+//! 1. Dovecot's push script says that a message was delivered: it writes the account's address into a file, and waits
+//!    for nobody; see [`arrivals`]. Scripts of classic relays set `messagenew` in the metadata dict instead, and are
+//!    answered after the next step.
+//! 2. A notification is queued for each device token of the account, on a file that outlives us; see [`queue`].
 //! 3. The [`sender`] posts each token to `notification_url`. `200` means that the device is woken up, `410` that the
 //!    token is of no use any more: it is removed from the account. After anything else the notification waits for 8, 64,
 //!    512 and 4096 seconds, as on classic relays, and is then dropped.
@@ -12,10 +13,12 @@
 //!
 //! What the server has acknowledged, and we have noted, is not sent again. If we die in between, it is.
 //!
+//! - [`arrivals`]: what was delivered
 //! - [`queue`], `worker`: what waits, in a file, and the thread that has it
 //! - [`sender`], `client`, `link`: what is sent, over one connection
 //! - [`backoff`]: when to try again
 
+pub mod arrivals;
 pub mod backoff;
 mod client;
 mod link;

@@ -26,13 +26,17 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts it for the domain `x.org`, with these lines added to `chatmail.ini`.
     pub(crate) fn start(settings: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    /// The same with what is in this folder.
+    pub(crate) fn start_in(dir: TempDir, settings: &str) -> Self {
         let path = |name: &str| dir.path().join(name).display().to_string();
         let text = format!(
             "[params]\nmail_domain = x.org\nmailboxes_dir = {}\ndoveauth_socket = {}\n\
              lastlogin_socket = {}\nmetadata_socket = {}\npolicy_socket = {}\nblocks_socket = {}\nnocreate_file = {}\ndoveauth_metrics =\n\
              max_load_1m = 0\nmin_available_memory = 0\nmin_free_disk_space = 0\n\
-             username_min_length = 3\nturn_socket_path = {}\nnotification_queue_path = {}\n\
+             username_min_length = 3\nturn_socket_path = {}\nnew_messages_file = {}\nnotification_queue_path = {}\n\
              mail_user = {}\ndatabase_path = {}\n{settings}\n",
             path("mail"),
             path("auth"),
@@ -42,6 +46,7 @@ impl Relay {
             path("blocks"),
             path("nocreate"),
             path("turn"),
+            path("new-messages"),
             path("tables/notifications.sqlite"),
             nix::unistd::User::from_uid(nix::unistd::geteuid())
                 .unwrap()
@@ -88,12 +93,15 @@ impl Relay {
     }
 
     /// Tells it to stop and waits until it has.
-    pub(crate) async fn stop(mut self) -> Drained {
+    pub(crate) async fn stop(self) -> Drained {
+        self.stop_and_keep().await.0
+    }
+
+    /// The same, and gives its folder.
+    pub(crate) async fn stop_and_keep(mut self) -> (Drained, TempDir) {
         self.begin_stop();
-        tokio::time::timeout(PATIENCE, self.running)
-            .await
-            .unwrap()
-            .unwrap()
+        let stopped = tokio::time::timeout(PATIENCE, self.running).await;
+        (stopped.unwrap().unwrap(), self.dir)
     }
 }
 

@@ -24,7 +24,9 @@ const ROUNDS: usize = 10;
 
 /// Measures.
 pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
-    let filtermail = TestRelay::start(accepting(RelayOptions::default()))?;
+    let filtermail = TestRelay::start(accepting(
+        RelayOptions::default().with("dkim_sign_local", true),
+    ))?;
     let opendkim = TestRelay::start(accepting(RelayOptions::open_dkim()))?;
     runtime()?.block_on(async {
         let relays = [

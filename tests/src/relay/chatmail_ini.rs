@@ -126,6 +126,7 @@ fn push_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) ->
         setting("notification_url", format!("https://{server}/notify")),
         setting("notification_authorities", path(authorities)),
         setting("notification_queue_path", path(&layout.notifications())),
+        setting("new_messages_file", path(&layout.new_messages())),
     ]
 }
 

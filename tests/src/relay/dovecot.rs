@@ -26,7 +26,10 @@ const DOVECOT_CONF: &str = role!("templates/dovecot.conf.j2");
 const DOVECOT_2_4_CONF: &str = role!("templates/dovecot-2.4.conf.j2");
 const AUTH_CONF: &str = role!("templates/auth.conf.j2");
 const AUTH_SCRIPT: &str = role!("files/auth.lua");
-const PUSH_SCRIPT: &str = role!("files/push_notification.lua");
+const PUSH_SCRIPT: &str = role!("templates/push_notification.lua.j2");
+
+/// What classic relays do for each message: to measure against.
+const CLASSIC_PUSH_SCRIPT: &str = include_str!("../../config/classic-push-notification.lua");
 
 /// What runs the push script. It comes with Debian's dovecot-core.
 const PUSH_PLUGINS: &str = "mail_lua notify push_notification push_notification_lua";
@@ -91,6 +94,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_doveauth_socket", path(&config.doveauth_socket)),
         ("dovecot_lastlogin_socket", path(&config.lastlogin_socket)),
         ("dovecot_metadata_socket", path(&config.metadata_socket)),
+        ("dovecot_new_messages_file", path(&config.new_messages_file)),
         ("dovecot_push_script", path(&layout.push_script())),
         ("dovecot_chatmail_ini", path(&layout.chatmail_ini())),
         ("dovecot_classic_settings", is_classic.into()),
@@ -106,7 +110,12 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         let expiry_cron = binaries::release("expiry-cron")?;
         values.push(("dovecot_expiry_cron", path(&expiry_cron)));
     }
-    fs::write(layout.push_script(), PUSH_SCRIPT)?;
+    let push_script = if is_classic {
+        CLASSIC_PUSH_SCRIPT.to_owned()
+    } else {
+        render(PUSH_SCRIPT, &values)?
+    };
+    fs::write(layout.push_script(), push_script)?;
     let template = match Language::installed()? {
         Language::V2_3 => {
             fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;

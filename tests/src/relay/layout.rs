@@ -195,6 +195,11 @@ impl Layout {
         self.root.join("tables/notifications.sqlite")
     }
 
+    /// What Dovecot has delivered, for doveauth.
+    pub fn new_messages(&self) -> PathBuf {
+        self.run().join("new-messages")
+    }
+
     /// The log file of `postfix`, `dovecot` or a daemon.
     pub fn log(&self, process: &str) -> PathBuf {
         self.root.join("log").join(format!("{process}.log"))

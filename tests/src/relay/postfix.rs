@@ -148,6 +148,10 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
         ("postfix_own_domain_pattern", own_domain(relay).into()),
         ("postfix_literal_ip", literal.into()),
         ("postfix_virtual_transport", virtual_transport.into()),
+        (
+            "postfix_classic_settings",
+            (relay.options.variant == Variant::ClassicSettings).into(),
+        ),
         ("postfix_authorities", path(authorities)),
         ("postfix_connections_per_client", 0.into()),
         ("postfix_tls_chain", path(&layout.certificate())),
