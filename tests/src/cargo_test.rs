@@ -40,9 +40,7 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     // Not beside tests, which have better uses for the processor. Some of them, alone, may not need it.
     if args.filters.is_empty() {
         iroh_relay::program().await?;
-        if args.full {
-            patched_dovecot::packages(tempfile::tempdir()?.path())?;
-        }
+        patched_dovecot::provide()?;
     }
 
     let root = state::default_root();

@@ -11,7 +11,7 @@ use crate::package::{self, PackageArgs};
 use crate::relay::{DomainKind, RelayOptions};
 use crate::test_relay::TestRelay;
 use crate::up::{self, NameArgs, UpArgs};
-use crate::{binaries, demo, host};
+use crate::{binaries, demo, host, patched_dovecot};
 
 /// Whole chatmail relays on this machine: real Postfix, Dovecot and nginx, and our daemons between them.
 ///
@@ -33,6 +33,14 @@ pub struct DemoArgs {
     pub yes: bool,
 }
 
+/// Arguments of `dovecot`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DovecotArgs {
+    /// Install missing Debian packages without asking
+    #[arg(long)]
+    pub yes: bool,
+}
+
 const EXAMPLES: &str = "\
 Examples:
   cargo testbed up                      a relay, until Ctrl-C; log in with the Delta Chat app
@@ -44,6 +52,7 @@ Examples:
   cargo testbed demo --yes              the main job in a minute, on a fresh machine
   cargo testbed test --yes              every test of the project
   cargo testbed bench --list            what can be measured
+  cargo testbed dovecot --yes           the patched Dovecot, for messages that are told at once
   cargo testbed package --yes           target/debian/chatmail-suite_VERSION_ARCHITECTURE.deb";
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +72,8 @@ enum Command {
     Test(TestArgs),
     /// Measure whole relays
     Bench(BenchArgs),
+    /// Make the patched Dovecot that relays run from then on: it tells of a new message at once (minutes, once)
+    Dovecot(DovecotArgs),
     /// Build the Debian package
     Package(PackageArgs),
     /// Be the milter of a relay whose milter does nothing
@@ -84,6 +95,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Demo(args) => show(&args).await,
         Command::Test(args) => cargo_test::run(&args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Dovecot(args) => {
+            host::prepare(args.yes).await?;
+            patched_dovecot::provide()
+        }
         Command::Package(args) => package::run(&args),
         Command::NullMilter(args) => null_milter::run(&args),
         Command::MeasuredRun(args) => measured_run::run(&args),

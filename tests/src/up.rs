@@ -21,7 +21,7 @@ use crate::host::state::{self, StateDir};
 use crate::relay::{DomainKind, Relay, RelayKind, RelayOptions, Setting, Variant};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
-use crate::{app_login, binaries, host, iroh_relay};
+use crate::{app_login, binaries, host, iroh_relay, patched_dovecot};
 
 /// How long `down` waits: longer than the supervisor waits for its programs.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
@@ -131,6 +131,10 @@ pub struct UpArgs {
     #[arg(long, conflicts_with_all = ["plain", "classic_settings", "null_milter", "open_dkim"])]
     pub with_calls: bool,
 
+    /// Run the machine's own Dovecot, although `cargo testbed dovecot` has made the patched one
+    #[arg(long)]
+    pub stock_dovecot: bool,
+
     /// Run the release binaries as they are
     #[arg(long)]
     pub no_build: bool,
@@ -166,6 +170,7 @@ impl UpArgs {
             restart_servers: self.restart_servers,
             without_push: self.without_push,
             calls: self.with_calls,
+            stock_dovecot: self.stock_dovecot,
         }
     }
 }
@@ -188,6 +193,9 @@ pub async fn up(args: UpArgs) -> anyhow::Result<()> {
     }
     if args.with_calls {
         iroh_relay::program().await?;
+    }
+    if !args.stock_dovecot && patched_dovecot::provided()?.is_none() {
+        eprintln!("WARNING: {}", patched_dovecot::COST);
     }
     if args.detach {
         detach::detach(&args)

@@ -20,9 +20,7 @@ impl Language {
     /// # Errors
     /// There is none, or its language is a third one.
     pub fn installed() -> anyhow::Result<Self> {
-        let output = Command::new("dovecot").arg("--version").output();
-        let output = output.context("running dovecot")?;
-        let version = String::from_utf8_lossy(&output.stdout);
+        let version = installed_version()?;
         match version.get(..4) {
             Some("2.3.") => Ok(Self::V2_3),
             Some("2.4.") => Ok(Self::V2_4),
@@ -32,6 +30,16 @@ impl Language {
             ),
         }
     }
+}
+
+/// What the Dovecot that is installed says of its version.
+///
+/// # Errors
+/// There is none.
+pub fn installed_version() -> anyhow::Result<String> {
+    let output = Command::new("dovecot").arg("--version").output();
+    let output = output.context("running dovecot")?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// What else a relay needs with the Dovecot of this Debian, which need not be installed yet: 2.4 asks doveauth by a

@@ -1,8 +1,9 @@
 //! A private Dovecot.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use chatmail::config::ByteSize;
 use minijinja::Value;
 
@@ -12,6 +13,7 @@ use crate::binaries;
 use crate::host::addresses::Port;
 use crate::host::dovecot::Language;
 use crate::host::users::{BRIDGE_USER, MAIL_USER, Owner};
+use crate::patched_dovecot;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
 
@@ -21,6 +23,9 @@ macro_rules! role {
         include_str!(concat!("../../../ansible/roles/dovecot/", $file))
     };
 }
+
+/// The settings of public relays.
+const GROUP_VARS: &str = include_str!("../../../ansible/group_vars/all.yml");
 
 const DOVECOT_CONF: &str = role!("templates/dovecot.conf.j2");
 const DOVECOT_2_4_CONF: &str = role!("templates/dovecot-2.4.conf.j2");
@@ -85,8 +90,7 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         ("dovecot_client_limit", 20_000.into()),
         ("dovecot_login_processes", 2.into()),
         ("dovecot_imap_processes", 5000.into()),
-        // Debian's Dovecot forgets messages that come just before.
-        ("dovecot_hibernate_after", 0.into()),
+        ("dovecot_hibernate_after", hibernate_after(relay)?.into()),
         ("dovecot_bridge_user", BRIDGE_USER.into()),
         ("dovecot_plain_password", plain_password.into()),
         ("dovecot_auth_conf", path(&layout.auth_conf())),
@@ -145,6 +149,27 @@ fn path(path: &Path) -> Value {
     path.display().to_string().into()
 }
 
+/// Seconds after which a session that waits hibernates: as on public relays, and never with Debian's own Dovecot, which
+/// forgets messages that come just before.
+fn hibernate_after(relay: &Relay) -> anyhow::Result<u32> {
+    if patched(relay)?.is_none() {
+        return Ok(0);
+    }
+    let setting = |line: &str| line.strip_prefix("dovecot_hibernate_after: ")?.parse().ok();
+    GROUP_VARS
+        .lines()
+        .find_map(setting)
+        .context("dovecot_hibernate_after in group_vars/all.yml")
+}
+
+/// The patched Dovecot that the relay runs, if it does.
+fn patched(relay: &Relay) -> anyhow::Result<Option<PathBuf>> {
+    if relay.options.stock_dovecot {
+        return Ok(None);
+    }
+    patched_dovecot::provided()
+}
+
 /// Mebibytes that a mailbox is trimmed to when it gets full: 70 % of what it may have, as each night.
 fn trim_to(max_mailbox_size: ByteSize) -> u64 {
     const MEBIBYTE: u64 = 1 << 20;
@@ -152,16 +177,19 @@ fn trim_to(max_mailbox_size: ByteSize) -> u64 {
 }
 
 /// Dovecot's master in the foreground.
-pub(super) fn program(relay: &Relay) -> Program {
-    Program {
+///
+/// # Errors
+/// Dovecot is not installed.
+pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
+    let mut command = match patched(relay)? {
+        Some(root) => patched_dovecot::command(&root),
+        None => vec!["dovecot".into()],
+    };
+    command.extend(["-F".into(), "-c".into(), relay.layout.dovecot_conf().into()]);
+    Ok(Program {
         name: "dovecot",
         stage: Stage::Mail,
-        command: vec![
-            "dovecot".into(),
-            "-F".into(),
-            "-c".into(),
-            relay.layout.dovecot_conf().into(),
-        ],
+        command,
         user: None,
         low_ports: false,
         sockets: Vec::new(),
@@ -169,5 +197,5 @@ pub(super) fn program(relay: &Relay) -> Program {
         log: relay.layout.log("dovecot"),
         pidfile: None,
         restart: relay.options.restart_servers,
-    }
+    })
 }

@@ -150,7 +150,7 @@ impl Relay {
             programs.push(iroh_relay::program(self));
         }
         programs.push(postfix::program(self)?);
-        programs.push(dovecot::program(self));
+        programs.push(dovecot::program(self)?);
         Ok(programs)
     }
 

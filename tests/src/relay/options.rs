@@ -151,6 +151,9 @@ pub struct RelayOptions {
     /// Whether the relays have servers for calls (coturn) and realtime data of apps (iroh-relay). Only relays with
     /// our daemons and nginx have them.
     pub calls: bool,
+    /// Whether Dovecot is the machine's own, although there is a patched one (see
+    /// [`patched_dovecot`](crate::patched_dovecot)).
+    pub stock_dovecot: bool,
 }
 
 impl RelayOptions {
@@ -253,12 +256,14 @@ impl RelayOptions {
         let restart_servers = self.restart_servers.then_some("--restart-servers");
         let without_push = self.without_push.then_some("--without-push");
         let calls = self.calls.then_some("--with-calls");
+        let stock_dovecot = self.stock_dovecot.then_some("--stock-dovecot");
         let flags = [
             variant,
             acceptance_only,
             restart_servers,
             without_push,
             calls,
+            stock_dovecot,
         ];
         arguments.extend(flags.into_iter().flatten().map(Into::into));
         arguments
