@@ -18,7 +18,7 @@ use plan::Testbed;
 
 use crate::host::packages;
 use crate::host::state::{self, StateDir};
-use crate::relay::{DomainKind, Relay, RelayKind, RelayOptions, Setting, Variant};
+use crate::relay::{DomainKind, Relay, RelayKind, RelayOptions, ServerSetting, Setting, Variant};
 use crate::supervisor::Supervisor;
 use crate::target::Target;
 use crate::{app_login, binaries, host, iroh_relay, patched_dovecot};
@@ -72,6 +72,11 @@ pub struct UpArgs {
     /// +smtp for a relay without mxdeliv-bridge, which sends mail to peers by SMTP only
     #[arg(long, value_name = "KIND", default_value_t)]
     pub kind: RelayKind,
+
+    /// Another setting of a server than the one that is shipped, to measure what that does: postfix:NAME = VALUE or
+    /// dovecot:LINES; may be repeated
+    #[arg(long, value_name = "SETTING", hide = true)]
+    pub server_setting: Vec<ServerSetting>,
 
     /// One more relay, of this kind; may be repeated
     #[arg(long, value_name = "KIND")]
@@ -171,6 +176,7 @@ impl UpArgs {
             without_push: self.without_push,
             calls: self.with_calls,
             stock_dovecot: self.stock_dovecot,
+            server_settings: self.server_setting.clone(),
         }
     }
 }

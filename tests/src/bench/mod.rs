@@ -23,6 +23,7 @@ mod provision;
 mod push;
 mod report;
 mod senders;
+mod settings;
 mod signing;
 mod stats;
 mod submission;
@@ -106,6 +107,11 @@ pub const BENCHES: &[Bench] = &[
         name: "throughput",
         summary: "submission to mailbox, eight senders; a classic relay's settings without daemons too (a minute)",
         run: throughput::run,
+    },
+    Bench {
+        name: "settings",
+        summary: "settings of Postfix and Dovecot, each beside another value (ten minutes)",
+        run: settings::run,
     },
     Bench {
         name: "federation",

@@ -17,6 +17,26 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// There is no such process, or `/proc` cannot be read.
 pub(super) fn of_tree(root: i32) -> anyhow::Result<Duration> {
+    let processes = all()?;
+    processes
+        .contains_key(&root)
+        .then(|| sum(&processes, root))
+        .with_context(|| format!("no process {root}"))
+}
+
+/// A process and its descendants.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(super) fn tree(root: i32) -> anyhow::Result<Vec<i32>> {
+    let processes = all()?;
+    let pids = processes.keys().copied();
+    Ok(pids
+        .filter(|&pid| is_below(&processes, root, pid))
+        .collect())
+}
+
+fn all() -> anyhow::Result<HashMap<i32, Usage>> {
     let mut processes = HashMap::new();
     for entry in fs::read_dir("/proc").context("reading /proc")? {
         let path = entry?.path().join("stat");
@@ -27,10 +47,7 @@ pub(super) fn of_tree(root: i32) -> anyhow::Result<Duration> {
             processes.insert(pid, usage);
         }
     }
-    processes
-        .contains_key(&root)
-        .then(|| sum(&processes, root))
-        .with_context(|| format!("no process {root}"))
+    Ok(processes)
 }
 
 /// What one process has used, those of its children included that it has waited for.
@@ -53,17 +70,20 @@ fn parse(stat: &str) -> Option<(i32, Usage)> {
 }
 
 fn sum(processes: &HashMap<i32, Usage>, root: i32) -> Duration {
-    let below_root = |&pid: &i32| {
-        let ancestors = std::iter::successors(Some(pid), |pid| {
-            processes.get(pid).map(|usage| usage.parent)
-        });
-        // No more steps than processes: they are not all read at the same moment.
-        ancestors
-            .take(processes.len())
-            .any(|ancestor| ancestor == root)
-    };
-    let used = processes.iter().filter(|(pid, _)| below_root(pid));
+    let used = processes
+        .iter()
+        .filter(|&(&pid, _)| is_below(processes, root, pid));
     TICK * used.map(|(_, usage)| usage.ticks).sum::<u32>()
+}
+
+fn is_below(processes: &HashMap<i32, Usage>, root: i32, pid: i32) -> bool {
+    let ancestors = std::iter::successors(Some(pid), |pid| {
+        processes.get(pid).map(|usage| usage.parent)
+    });
+    // No more steps than processes: they are not all read at the same moment.
+    ancestors
+        .take(processes.len())
+        .any(|ancestor| ancestor == root)
 }
 
 #[cfg(test)]

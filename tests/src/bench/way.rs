@@ -50,6 +50,9 @@ pub(super) struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
+    /// The messages of a round.
+    pub(super) const MESSAGES: usize = SENDERS * EACH;
+
     /// Logs senders in at one relay, and makes the accounts at the other that they write to, each to one with
     /// messages of `size` bytes.
     ///
@@ -79,7 +82,10 @@ impl<'a> Way<'a> {
     }
 
     /// Messages a second until the last of a round is delivered.
-    async fn round(&mut self) -> anyhow::Result<f64> {
+    ///
+    /// # Errors
+    /// A message is not accepted, or does not arrive.
+    pub(super) async fn round(&mut self) -> anyhow::Result<f64> {
         let begun = Instant::now();
         let mut sending = JoinSet::new();
         for (mut sender, wires) in self.senders.drain(..) {
@@ -99,7 +105,7 @@ impl<'a> Way<'a> {
         let taken = begun.elapsed();
         self.rounds += 1;
         self.all_arrived().await?;
-        Ok((SENDERS * EACH) as f64 / taken.as_secs_f64())
+        Ok(Self::MESSAGES as f64 / taken.as_secs_f64())
     }
 
     async fn all_arrived(&self) -> anyhow::Result<()> {

@@ -11,9 +11,12 @@ use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::target::Endpoint;
 
 /// How a connection is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,17 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     TlsConnector::from(Arc::new(config))
         .connect(nameless, stream)
         .await
+}
+
+/// How many session tickets (RFC 8446, section 4.6.1) a server sends before it has greeted.
+///
+/// # Errors
+/// It is not there, or does not speak TLS 1.3.
+pub async fn tickets_before_greeting(endpoint: &Endpoint) -> io::Result<u32> {
+    let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port)).await?;
+    let mut stream = handshake(stream, TlsVersion::Only13, &[]).await?;
+    stream.read_u8().await?;
+    Ok(stream.get_ref().1.tls13_tickets_received())
 }
 
 /// A client that takes any certificate.

@@ -8,7 +8,7 @@ use chatmail::config::ByteSize;
 use minijinja::Value;
 
 use super::Relay;
-use super::options::{PLAIN_PASSWORD, Variant};
+use super::options::{PLAIN_PASSWORD, ServerSetting, Variant};
 use crate::binaries;
 use crate::host::addresses::Port;
 use crate::host::dovecot::Language;
@@ -130,7 +130,14 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
             DOVECOT_2_4_CONF
         }
     };
-    fs::write(layout.dovecot_conf(), render(template, &values)?)?;
+    let mut configuration = render(template, &values)?;
+    for setting in &relay.options.server_settings {
+        if let ServerSetting::Dovecot(lines) = setting {
+            // The last one holds.
+            configuration.push_str(&format!("\n{lines}\n"));
+        }
+    }
+    fs::write(layout.dovecot_conf(), configuration)?;
     Ok(())
 }
 

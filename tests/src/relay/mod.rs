@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use chatmail::Config;
 
 pub use layout::Layout;
-pub use options::{DomainKind, PLAIN_PASSWORD, RelayKind, RelayOptions, Setting, Variant};
+pub use options::{
+    DomainKind, PLAIN_PASSWORD, RelayKind, RelayOptions, ServerSetting, Setting, Variant,
+};
 
 use crate::authority::{Authority, Certificate};
 use crate::dns::{Dns, DnsServer};

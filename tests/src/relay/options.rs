@@ -154,6 +154,8 @@ pub struct RelayOptions {
     /// Whether Dovecot is the machine's own, although there is a patched one (see
     /// [`patched_dovecot`](crate::patched_dovecot)).
     pub stock_dovecot: bool,
+    /// Settings of Postfix and Dovecot that differ from those that are shipped.
+    pub server_settings: Vec<ServerSetting>,
 }
 
 impl RelayOptions {
@@ -199,6 +201,13 @@ impl RelayOptions {
         self
     }
 
+    /// The same with another setting of Postfix or Dovecot.
+    #[must_use]
+    pub fn with_server_setting(mut self, setting: ServerSetting) -> Self {
+        self.server_settings.push(setting);
+        self
+    }
+
     /// The same with one more relay.
     #[must_use]
     pub fn with_peer(mut self, kind: impl Into<RelayKind>) -> Self {
@@ -238,6 +247,9 @@ impl RelayOptions {
         }
         for setting in &self.config {
             option("--config", setting.to_string());
+        }
+        for setting in &self.server_settings {
+            option("--server-setting", setting.to_string());
         }
         if let Some(root) = &self.state_root {
             option("--state-root", root.display().to_string());
@@ -297,6 +309,49 @@ impl FromStr for Setting {
 impl fmt::Display for Setting {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}={}", self.key, self.value)
+    }
+}
+
+/// A setting of Postfix (`NAME = VALUE`) or Dovecot (any lines of its configuration) that takes the place of the one
+/// that is shipped: to measure what that does. On the command line `postfix:…` or `dovecot:…`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerSetting {
+    /// Of `main.cf`.
+    Postfix(String),
+    /// Of `dovecot.conf`.
+    Dovecot(String),
+}
+
+impl ServerSetting {
+    /// Of `main.cf`.
+    pub fn postfix(line: &str) -> Self {
+        Self::Postfix(line.to_owned())
+    }
+
+    /// Of `dovecot.conf`.
+    pub fn dovecot(lines: &str) -> Self {
+        Self::Dovecot(lines.to_owned())
+    }
+}
+
+impl FromStr for ServerSetting {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            Some(("postfix", line)) if line.contains('=') => Ok(Self::postfix(line)),
+            Some(("dovecot", lines)) => Ok(Self::dovecot(lines)),
+            _ => Err("expected postfix:NAME = VALUE or dovecot:LINES"),
+        }
+    }
+}
+
+impl fmt::Display for ServerSetting {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postfix(line) => write!(out, "postfix:{line}"),
+            Self::Dovecot(lines) => write!(out, "dovecot:{lines}"),
+        }
     }
 }
 

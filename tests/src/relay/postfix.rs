@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use chatmail::config::Listen;
 use minijinja::Value;
 
-use super::options::Variant;
+use super::options::{ServerSetting, Variant};
 use super::{Relay, opendkim};
 use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
@@ -34,12 +34,13 @@ const FORWARD_SIGTERM: &str =
     r#""$@" & child=$!; trap 'kill "$child"; wait "$child"; exit' TERM; wait "$child""#;
 
 /// Files that are used as they are.
-const TABLES: [(&str, &str); 5] = [
+const TABLES: [(&str, &str); 6] = [
     ("login_map", role!("files/login_map")),
     ("tls_policy", role!("files/tls_policy")),
     ("submission_headers", role!("files/submission_headers")),
     ("peer_headers", role!("files/peer_headers")),
     ("delivery_headers", role!("files/delivery_headers")),
+    ("openssl.cnf", role!("files/openssl.cnf")),
 ];
 
 /// For a locked-up process's resolver. A server that is silent is to be noticed within a test's
@@ -65,9 +66,29 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         ("own_domain", OWN_DOMAIN),
         ("master.cf", MASTER_CF),
     ] {
-        write_old(&etc.join(name), &render(template, &values)?)?;
+        let mut text = render(template, &values)?;
+        if name == "main.cf" {
+            for setting in &relay.options.server_settings {
+                if let ServerSetting::Postfix(line) = setting {
+                    text = with_line(&text, line);
+                }
+            }
+        }
+        write_old(&etc.join(name), &text)?;
     }
     Ok(())
+}
+
+/// The configuration with this line in the place of the one with the same name. Two of them would make each process
+/// of Postfix complain.
+fn with_line(main_cf: &str, line: &str) -> String {
+    let name = |line: &str| line.split_once('=').map(|(name, _)| name.trim().to_owned());
+    let replaced = name(line);
+    let others = main_cf.lines().filter(|line| name(line) != replaced);
+    others
+        .chain([line])
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// Postfix's master in the foreground.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use testbed::client::{
-    ClientError, Connection, Envelope, ImapClient, Security, SmtpClient, TlsVersion,
+    ClientError, Connection, Envelope, ImapClient, Security, SmtpClient, TlsVersion, tls,
 };
 use testbed::{Target, mail};
 
@@ -192,6 +192,15 @@ async fn before_starttls_nothing_goes() -> anyhow::Result<()> {
             .await?;
         ensure!((500..600).contains(&reply.code), "{reply}");
     }
+    Ok(())
+}
+
+/// The greeting would wait until a client has acknowledged the ticket, which takes it 40 ms.
+#[tokio::test]
+async fn the_greeting_does_not_wait_behind_a_session_ticket() -> anyhow::Result<()> {
+    let relay = shared_relay()?;
+    let tickets = tls::tickets_before_greeting(&relay.target.smtps).await?;
+    ensure!(tickets == 0, "{tickets} session tickets");
     Ok(())
 }
 
