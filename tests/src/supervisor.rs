@@ -256,7 +256,7 @@ async fn keep_running(
             _ = &mut stop => return terminate(&program, &mut child).await,
         };
         let died = died(&program, status);
-        end_rest(group);
+        end_rest(group).await;
         if !program.restart {
             // Nobody listens any more when everything is being stopped anyway.
             let _ = failed.send(anyhow::Error::msg(died));
@@ -282,11 +282,22 @@ async fn keep_running(
 }
 
 /// Ends what a program leaves in its process group when it dies, as systemd does: nginx's workers would
-/// keep its port from the next master.
-fn end_rest(group: Option<u32>) {
-    if let Some(group) = group.and_then(|group| i32::try_from(group).ok()) {
-        // Mostly there is nothing left.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+/// keep its port from the next master. None of it stays as a zombie either: Dovecot respects the lock of a mailbox for
+/// as long as there is a process with the number that stands in it.
+async fn end_rest(group: Option<u32>) {
+    let Some(group) = group.and_then(|group| i32::try_from(group).ok()) else {
+        return;
+    };
+    // Mostly there is nothing left.
+    let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    let started = Instant::now();
+    while started.elapsed() < ORPHAN_GRACE {
+        match waitpid(Pid::from_raw(-group), Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => sleep(Duration::from_millis(10)).await,
+            Ok(_) => {}
+            // There are no more.
+            Err(_) => return,
+        }
     }
 }
 

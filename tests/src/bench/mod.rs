@@ -90,7 +90,7 @@ pub const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "push",
-        summary: "push notifications queued and sent, what they cost a delivery, memory (a minute)",
+        summary: "push notifications written and sent, what they cost a delivery, memory (a minute)",
         run: push::run,
     },
     Bench {
