@@ -1,6 +1,6 @@
 //! `cargo testbed package`: the Debian package of the suite.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -79,7 +79,12 @@ pub fn ensure_cargo_deb(yes: bool) -> anyhow::Result<()> {
 /// # Errors
 /// A binary is not built, does not write its documents, or cargo-deb fails.
 pub fn build(suffix: &str, compression: Compression, to: &Path) -> anyhow::Result<PathBuf> {
-    let folder = binaries::release_folder()?.join("package");
+    let release = binaries::release_folder()?;
+    // Tests run beside each other, and all put it together in one folder. The lock lives as long as the open file.
+    let place = release.join("package.lock");
+    let lock = File::create(&place).with_context(|| format!("opening {}", place.display()))?;
+    lock.lock().context("waiting for another package")?;
+    let folder = release.join("package");
     remove(&folder)?;
     write_documents(&folder)?;
     strip_binaries(&folder)?;
