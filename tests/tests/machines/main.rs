@@ -13,6 +13,8 @@ mod package_cache;
 mod packages;
 mod people;
 mod provision;
+mod relays;
+mod releases;
 mod runs;
 mod sandbox;
 mod switching;

@@ -1,24 +1,17 @@
 //! The playbook makes relays of bare machines, one of each Debian that it knows, and real clients chat between them,
 //! whatever happens to the machines.
 
-use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::{Value, json};
-use testbed::authority::Certificate;
+use serde_json::json;
 use testbed::deltachat::{Account, ChatId, DeltaChat, make_contact};
-use testbed::dns::Data;
 use testbed::iroh_relay;
-use testbed::machine::{Lan, Machine, Playbooks, changes};
+use testbed::machine::{Machine, changes};
 use testbed::package::{Compression, build};
 
-/// A relay with a name that an authority vouches for, and one that vouches for itself; the releases of Debian that
-/// they are on.
-const NAMED: &str = "one.test";
-const UNDERSCORE: &str = "_two.test";
-const SUITES: [&str; 2] = ["bookworm", "trixie"];
+use crate::relays::{NAMED, Relays, SUITES, UNDERSCORE, by_https};
 
 /// A step of a client that may come upon a machine that boots.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,110 +21,6 @@ const TRAFFIC: usize = 8;
 
 /// The LAN's end at which the clients are: no journal may hold it.
 const CLIENT: &str = "10.77.0.1";
-
-/// Two machines, and how the playbook gets to them.
-struct Relays {
-    lan: Lan,
-    one: Machine,
-    two: Machine,
-    playbooks: Playbooks,
-}
-
-impl Relays {
-    fn boot() -> anyhow::Result<Self> {
-        let lan = Lan::start()?;
-        let one = lan.machine_with("one", lan.ip(11), SUITES[0])?;
-        let two = lan.machine_with("two", lan.ip(12), SUITES[1])?;
-        lan.dns().change(|zone| {
-            zone.set(NAMED, 60, &[Data::A(one.address())])?;
-            zone.set(UNDERSCORE, 60, &[Data::A(two.address())])
-        })?;
-        let this = Self {
-            playbooks: Playbooks::new(&lan)?,
-            lan,
-            one,
-            two,
-        };
-        this.certify()?;
-        this.settle()?;
-        Ok(this)
-    }
-
-    /// As on a server whose certificate something else renews.
-    fn certify(&self) -> anyhow::Result<()> {
-        let folder = tempfile::tempdir()?;
-        let (chain, key) = (folder.path().join("chain"), folder.path().join("key"));
-        let authority = self.lan.authority();
-        authority.write(Certificate::Right, vec![NAMED.to_owned()], &chain, &key)?;
-        self.one
-            .write_file("/etc/ssl/relay.pem", &fs::read(chain)?, 0o644)?;
-        self.one
-            .write_file("/etc/ssl/relay.key", &fs::read(key)?, 0o600)?;
-        for machine in [&self.one, &self.two] {
-            machine.trust(authority)?;
-        }
-        Ok(())
-    }
-
-    /// Settings of both, of which the LAN is not the reason.
-    fn settle(&self) -> anyhow::Result<()> {
-        // Both are on a machine that is busy with more than tests.
-        let ini = json!({ "max_load_1m": 0, "notification_url": "" });
-        let mut named = ini.clone();
-        named["tls_external_cert_and_key"] = "/etc/ssl/relay.pem /etc/ssl/relay.key".into();
-        for (machine, domain, ini) in [(&self.one, NAMED, named), (&self.two, UNDERSCORE, ini)] {
-            let settings = json!({
-                "monitoring_enabled": true,
-                "calls_enabled": true,
-                "calls_iroh_relay_binary": iroh_relay::built()?,
-                "chatmail_ini": ini,
-            });
-            self.playbooks.set(machine, domain, settings)?;
-        }
-        Ok(())
-    }
-
-    /// Runs the playbook for both, and gives what it printed.
-    fn play(&self, package: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-        self.playbooks.play("playbook.yml", package, arguments)
-    }
-
-    /// The error with the last of what the machines' mail servers said.
-    fn told(&self, error: anyhow::Error) -> anyhow::Error {
-        let mut error = format!("{error:#}");
-        for machine in [&self.one, &self.two] {
-            let names = "postfix dovecot doveauth filtermail mxdeliv-bridge expiry-cron";
-            let journal = ["journalctl", "--no-pager", "--lines=300"].into_iter();
-            let journal = journal.chain(names.split(' ').flat_map(|name| ["-t", name]));
-            let said = machine.run_ok(&journal.collect::<Vec<_>>());
-            error = format!(
-                "{error}\n--- {}\n{}",
-                machine.name(),
-                said.unwrap_or_default()
-            );
-        }
-        anyhow::anyhow!(error)
-    }
-
-    /// Publishes what the relays say of their keys.
-    fn publish(&self) -> anyhow::Result<()> {
-        let zone = self.one.run_ok(&["cat", "/etc/chatmail/zone.txt"])?;
-        let other = self.two.run_ok(&["cat", "/etc/chatmail/zone.txt"])?;
-        let records: Vec<_> = zone
-            .lines()
-            .chain(other.lines())
-            .filter(|line| line.contains(" IN TXT "))
-            .collect();
-        ensure!(records.len() >= 6, "{zone}{other}");
-        self.lan.dns().change(|zone| {
-            for domain in [NAMED, UNDERSCORE] {
-                zone.set(domain, 60, &[Data::Mx(10, domain.to_owned())])?;
-            }
-            let mut records = records.iter();
-            records.try_for_each(|record| zone.set_line(record))
-        })
-    }
-}
 
 /// Two people who know each other, each at a relay.
 struct Pair {
@@ -221,7 +110,12 @@ async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
     let packages = [tempfile::tempdir()?, tempfile::tempdir()?];
     let package = build("", Compression::Fast, packages[0].path())?;
     let newer = build("+newer", Compression::Fast, packages[1].path())?;
-    let relays = Relays::boot()?;
+    let settings = json!({
+        "monitoring_enabled": true,
+        "calls_enabled": true,
+        "calls_iroh_relay_binary": iroh_relay::built()?,
+    });
+    let relays = Relays::boot(&settings)?;
 
     let began = Instant::now();
     relays.play(&package, &[])?;
@@ -248,8 +142,29 @@ async fn two_bare_machines_become_relays_and_stay_so() -> anyhow::Result<()> {
         ensure!(release.lines().any(|line| line == codename), "{release}");
     }
 
+    the_check_finds_all_on_the_machines(&relays, &package)?;
     if let Err(error) = people_chat(&relays, &newer).await {
         return Err(relays.told(error));
+    }
+    Ok(())
+}
+
+/// `--tags check`, as far as it looks at the machines: the LAN's DNS lacks records that the world's would have.
+fn the_check_finds_all_on_the_machines(relays: &Relays, package: &Path) -> anyhow::Result<()> {
+    const ON_THE_MACHINES: [&str; 5] = [
+        " is active",
+        " is listened on",
+        "the certificate is good",
+        "chatmail.ini is right",
+        "DKIM ",
+    ];
+    let said = relays.play(package, &["--tags", "check"]);
+    let said = said.unwrap_or_else(|error| format!("{error:#}"));
+    for what in ON_THE_MACHINES {
+        let lines = || said.lines().filter(|line| line.contains(what));
+        let found = lines().filter(|line| line.contains("ok: ")).count();
+        ensure!(found >= SUITES.len(), "{what}: {said}");
+        ensure!(!lines().any(|line| line.contains("MISSING: ")), "{said}");
     }
     Ok(())
 }
@@ -280,16 +195,6 @@ async fn people_chat(relays: &Relays, newer: &Path) -> anyhow::Result<()> {
     for machine in [&relays.one, &relays.two] {
         journal_knows_nobody(machine, &addresses)?;
     }
-    Ok(())
-}
-
-/// Mail from this machine to the domain went over HTTPS.
-fn by_https(machine: &Machine, domain: &str) -> anyhow::Result<()> {
-    let said = machine.run_ok(&["mxdeliv-bridge", "peers", "--json", domain])?;
-    let rows = serde_json::Deserializer::from_str(&said).into_iter();
-    let rows = rows.collect::<Result<Vec<Value>, _>>()?;
-    let by_https = |row: &Value| row["path"]["transport"] == "mxdeliv";
-    ensure!(!rows.is_empty() && rows.iter().all(by_https), "{said}");
     Ok(())
 }
 
