@@ -41,6 +41,9 @@ pub async fn run(args: &TestArgs) -> anyhow::Result<()> {
     if args.filters.is_empty() {
         iroh_relay::program().await?;
         patched_dovecot::provide()?;
+        if args.full {
+            patched_dovecot::packages(Some("trixie"), tempfile::tempdir()?.path())?;
+        }
     }
 
     let root = state::default_root();

@@ -4,6 +4,7 @@
 //! the machine's Dovecot in a mount namespace of the one process. Where that was not done they run the machine's.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -37,15 +38,19 @@ pub fn folder() -> PathBuf {
     binaries::workspace().join("package/dovecot")
 }
 
-/// Puts the packages into a folder, and gives their version: from the cache, or they are built first, which takes
-/// minutes.
+/// Puts the packages for a release of Debian (this machine's, unless it is told) into a folder, and gives their version:
+/// from the cache, or they are built first, which takes minutes.
 ///
 /// Where a mirror has no source of the newest version yet, it is the one before, and `build` says so.
 ///
 /// # Errors
 /// They cannot be built; `build` has said why.
-pub fn packages(into: &Path) -> anyhow::Result<String> {
-    let output = Command::new(folder().join("build"))
+pub fn packages(suite: Option<&str>, into: &Path) -> anyhow::Result<String> {
+    let mut build = Command::new(folder().join("build"));
+    if let Some(suite) = suite {
+        build.args(["--suite", suite]);
+    }
+    let output = build
         .arg("--or-older")
         .arg(into)
         .stdin(Stdio::null())
@@ -66,8 +71,13 @@ pub fn provide() -> anyhow::Result<()> {
     fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
     let unfinished = tempfile::tempdir_in(&place).context("making a folder to unpack in")?;
     let made = unfinished.path().join("packages");
-    let version = packages(&made)?;
-    let root = place.join(version.replace(['/', ':', '~'], "_"));
+    let version = packages(None, &made)?;
+    let mut hasher = DefaultHasher::new();
+    for file in ["announce-at-once.patch", "build"] {
+        hasher.write(&fs::read(folder().join(file))?);
+    }
+    let root = format!("{version}-{:016x}", hasher.finish());
+    let root = place.join(root.replace(['/', ':', '~'], "_"));
     if !root.is_dir() {
         let unpacked = unfinished.path().join("root");
         unpack(&made, &unpacked)?;

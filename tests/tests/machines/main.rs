@@ -11,6 +11,7 @@ mod operator;
 mod package;
 mod package_cache;
 mod packages;
+mod patched;
 mod people;
 mod provision;
 mod relays;

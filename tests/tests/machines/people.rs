@@ -9,6 +9,28 @@ use testbed::machine::{Lan, Machine, PATIENCE};
 use testbed::mail;
 use testbed::target::Endpoint;
 
+/// Delivers a message of so many octets, as mxdeliv-bridge does, and prints the last reply.
+const DELIVERY: &str = r#"
+import socket, sys
+with socket.socket(socket.AF_UNIX) as client:
+    client.settimeout(60)
+    client.connect("/run/dovecot/lmtp")
+    replies = client.makefile("r", newline="\r\n")
+    def reply():
+        line = replies.readline()
+        while line[3:4] == "-":
+            line = replies.readline()
+        return line.strip()
+    reply()
+    body = "From: <bob@two.test>\r\n\r\n" + ("x" * 78 + "\r\n") * (int(sys.argv[2]) // 80) + ".\r\n"
+    for command in ["LHLO one", "MAIL FROM:<bob@two.test>", f"RCPT TO:<{sys.argv[1]}>", "DATA", body]:
+        client.sendall(command.encode() + (b"" if command is body else b"\r\n"))
+        last = reply()
+        if last[:1] not in "23":
+            break
+    print(last)
+"#;
+
 /// Between two looks into a mailbox.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -119,6 +141,24 @@ impl Person<'_> {
         })
     }
 
+    /// Waits for mail, with no message of which it is told, while something happens; then is told of one. How many there
+    /// were in the inbox, and how many there are then.
+    pub(crate) fn hears_after(
+        &self,
+        what: impl FnOnce() -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<[u32; 2]> {
+        self.on_the_lan(async || {
+            let mut client = self.imap().await?;
+            let before = client.select("INBOX").await?.exists;
+            let mut idle = client.idle().await?;
+            what()?;
+            let now = idle.exists(PATIENCE).await?;
+            idle.done().await?;
+            client.logout().await?;
+            Ok([before, now])
+        })
+    }
+
     async fn imap(&self) -> Result<ImapClient, ImapError> {
         let endpoint = Endpoint::new(self.machine.address().into(), 993);
         ImapClient::login(&endpoint, self.address, self.password).await
@@ -136,4 +176,9 @@ impl Person<'_> {
             runtime.block_on(what())
         })?
     }
+}
+
+/// Has Dovecot take a message of so many octets, as mxdeliv-bridge hands them over; gives the last reply.
+pub(crate) fn deliver(machine: &Machine, recipient: &str, octets: usize) -> anyhow::Result<String> {
+    machine.run_ok(&["python3", "-c", DELIVERY, recipient, &octets.to_string()])
 }

@@ -5,7 +5,7 @@ use testbed::client::ImapError;
 use testbed::machine::{Lan, Machine, PATIENCE};
 
 use crate::operator::Operator;
-use crate::people::Person;
+use crate::people::{Person, deliver};
 
 /// It vouches for itself, so that no authority is needed.
 const DOMAIN: &str = "_one.test";
@@ -19,28 +19,6 @@ const AWKWARD: &str = "it's \"a\" %1 \\ pass/word\u{fc}";
 const SETTINGS: &str = r#"{"chatmail_ini": {
     "max_load_1m": 0, "max_creations_per_network_per_hour": 2, "notification_url": "https://127.0.0.1:9/notify",
     "max_mailbox_size": "2M", "max_message_size": "300000"}}"#;
-
-/// Delivers a message of so many octets, as mxdeliv-bridge does, and prints the last reply.
-const DELIVERY: &str = r#"
-import socket, sys
-with socket.socket(socket.AF_UNIX) as client:
-    client.settimeout(60)
-    client.connect("/run/dovecot/lmtp")
-    replies = client.makefile("r", newline="\r\n")
-    def reply():
-        line = replies.readline()
-        while line[3:4] == "-":
-            line = replies.readline()
-        return line.strip()
-    reply()
-    body = "From: <bob@two.test>\r\n\r\n" + ("x" * 78 + "\r\n") * (int(sys.argv[2]) // 80) + ".\r\n"
-    for command in ["LHLO one", "MAIL FROM:<bob@two.test>", f"RCPT TO:<{sys.argv[1]}>", "DATA", body]:
-        client.sendall(command.encode() + (b"" if command is body else b"\r\n"))
-        last = reply()
-        if last[:1] not in "23":
-            break
-    print(last)
-"#;
 
 const METRICS: &str =
     "import urllib.request as r; print(r.urlopen('http://127.0.0.1:3906/metrics').read().decode())";
@@ -162,8 +140,4 @@ fn trouble_is_temporary(one: &Machine, alice: &Person) -> anyhow::Result<()> {
     }
     ensure!(journal.contains("doveauth does not answer"), "{journal}");
     Ok(())
-}
-
-fn deliver(one: &Machine, recipient: &str, octets: usize) -> anyhow::Result<String> {
-    one.run_ok(&["python3", "-c", DELIVERY, recipient, &octets.to_string()])
 }

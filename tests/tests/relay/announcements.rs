@@ -41,7 +41,7 @@ fn relays_run_the_patched_dovecot_unless_told_otherwise() -> anyhow::Result<()> 
 #[ignore = "it takes minutes: cargo testbed test --full"]
 fn the_last_message_of_a_thousand_bursts_is_announced() -> anyhow::Result<()> {
     let packages = tempfile::tempdir()?;
-    patched_dovecot::packages(packages.path())?;
+    patched_dovecot::packages(None, packages.path())?;
     // What it found is printed.
     let status = Command::new(patched_dovecot::folder().join("bursts"))
         .arg("--packages")
