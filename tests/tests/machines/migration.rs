@@ -36,8 +36,9 @@ fn dkim_key(machine: &Machine) -> anyhow::Result<String> {
 #[ignore = "it takes minutes: cargo testbed test --full"]
 fn a_relay_moves_to_another_machine_while_people_write() -> anyhow::Result<()> {
     let lan = Lan::start()?;
-    let old = lan.machine("old", lan.ip(11))?;
-    let new = lan.machine("new", lan.ip(12))?;
+    // Classic relays are on Debian 12; whoever moves takes the newest.
+    let old = lan.machine_with("old", lan.ip(11), "bookworm")?;
+    let new = lan.machine_with("new", lan.ip(12), "trixie")?;
     lay_out(&lan, &old)?;
     let operator = Operator::new(&lan, &[&old, &new], DOMAIN)?;
     let person = |machine, address, password| Person {
