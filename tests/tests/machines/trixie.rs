@@ -120,6 +120,17 @@ fn trouble_is_temporary(one: &Machine, alice: &Person) -> anyhow::Result<()> {
     one.run_ok(&["systemctl", "kill", "--signal=KILL", "doveauth.service"])?;
     ensure!(alice.logs_in()?);
 
+    one.run_ok(&[
+        "systemctl",
+        "kill",
+        "--kill-whom=main",
+        "--signal=KILL",
+        "dovecot.service",
+    ])?;
+    one.wait_for("Dovecot is back", PATIENCE, |_| {
+        Ok(alice.logs_in().unwrap_or(false))
+    })?;
+
     let units = ["doveauth.socket", "doveauth.service"];
     one.run_ok(&[&["systemctl", "stop"], &units[..]].concat())?;
     let refused = alice.logs_in();
