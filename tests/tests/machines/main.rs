@@ -4,6 +4,7 @@
 
 mod boots;
 mod classic;
+mod drop_in;
 mod linted;
 mod migration;
 mod network;
