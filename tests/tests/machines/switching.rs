@@ -1,10 +1,12 @@
 //! A classic relay is taken over in place and given back, with accounts, passwords, tokens and mail.
 
 use anyhow::{Context as _, ensure};
+use serde_json::json;
 use testbed::machine::{Lan, Machine, changes};
 
 use crate::classic::{AWAY, CERTIFICATE, DOMAIN, MAILBOXES, lay_out};
 use crate::operator::Operator;
+use crate::patched::{built_elsewhere, fetch_debians};
 use crate::people::Person;
 
 /// Units of a classic relay, as the stand-ins have them.
@@ -33,6 +35,9 @@ const OURS: [&str; 9] = [
 /// Everything that the playbook has to put back: what the files say, whose they are, and where links lead.
 const LISTING: &str = "find /etc/postfix /etc/dovecot /etc/nginx /etc/opendkim.conf /etc/systemd/system/*.service \
      /etc/resolv.conf /etc/hostname /etc/hosts /etc/dkimkeys -printf '%p %M %u:%g %l\\n' -type f -exec md5sum {} \\; | sort";
+
+/// What apt and systemd would still do about the patched Dovecot.
+const OF_DOVECOT_BUILD: &str = "find /etc/apt /etc/systemd /etc/dovecot -name '*chatmail-dovecot*' -o -name chatmail-hibernation.conf";
 
 fn state(machine: &Machine, unit: &str) -> anyhow::Result<String> {
     let shown = machine.run(&["systemctl", "is-active", unit])?;
@@ -105,7 +110,10 @@ fn public_key(record: &str) -> String {
 #[ignore = "it takes minutes: cargo testbed test --full"]
 fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let lan = Lan::start()?;
-    let old = lan.machine("old", lan.ip(11))?;
+    // Classic relays are on no other.
+    let old = lan.machine_with("old", lan.ip(11), "bookworm")?;
+    // Before apt is told to leave Dovecot alone.
+    let debian = fetch_debians(&old, "bookworm")?;
     lay_out(&lan, &old)?;
     let operator = Operator::new(&lan, &[&old], DOMAIN)?;
     let person = |address, password| Person {
@@ -139,15 +147,24 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
         0o644,
     )?;
 
+    let folder = tempfile::tempdir()?;
+    built_elsewhere(&old, &debian, folder.path())?;
+    let patched = json!({ "dovecot_patched": true, "dovecot_packages_folder": folder.path() });
+    let patched = patched.to_string();
+    let plays = |arguments: &[&str]| {
+        operator.plays("playbook.yml", &[&["-e", &patched], arguments].concat())
+    };
+
     // A run that ends in the middle, when nothing runs any more.
-    let broken = operator.plays("playbook.yml", &["-e", "dovecot_imap_processes=many"]);
+    let broken = plays(&["-e", "dovecot_imap_processes=many"]);
     let broken = broken.err().context("a broken configuration is taken")?;
     let broken = format!("{broken:#}");
     ensure!(broken.contains("Invalid number many"), "{broken}");
     assert_eq!(state(&old, "postfix@-.service")?, "inactive");
     // The next one goes on.
-    operator.plays("playbook.yml", &[])?;
+    plays(&[])?;
     ours_runs(&old)?;
+    old.run_ok(&["chatmail-dovecot", "status"])?;
     ensure!(alice.logs_in()? && bob.logs_in()?);
     ensure!(!person(bob.address, "somebody's guess").logs_in()?);
     assert_eq!(bob.tokens()?, "token-of-bob");
@@ -162,7 +179,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     let ours = old.run_ok(&["filtermail", "dkim", "show-record"])?;
     assert_eq!(public_key(&ours), public_key(&record));
     in_the_queue(&old, AWAY)?;
-    let again = operator.plays("playbook.yml", &[])?;
+    let again = plays(&[])?;
     assert_eq!(changes(&again)?.last(), Some(&0), "{again}");
     old.reboot()?;
     ours_runs(&old)?;
@@ -178,6 +195,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     operator.plays("playbook-classic.yml", &[])?;
     the_classic_relay_runs(&old)?;
     assert_eq!(old.run_ok(&["sh", "-c", LISTING])?, files);
+    assert_eq!(old.run_ok(&["sh", "-c", OF_DOVECOT_BUILD])?, "");
     ensure!(alice.logs_in()? && bob.logs_in()? && carol.logs_in()?);
     ensure!(!person(carol.address, "somebody's guess").logs_in()?);
     bob.has_exactly(&ids)?;
@@ -195,7 +213,7 @@ fn a_classic_relay_is_taken_over_and_given_back() -> anyhow::Result<()> {
     the_classic_relay_runs(&old)?;
 
     // Whoever went back can come again.
-    operator.plays("playbook.yml", &[])?;
+    plays(&[])?;
     ours_runs(&old)?;
     bob.has_exactly(&ids)?;
     ensure!(carol.logs_in()?);
