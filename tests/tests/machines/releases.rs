@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use serde_json::json;
+use testbed::machine::{Machine, PATIENCE};
 use testbed::package::{Compression, build};
 
 use crate::people::Person;
@@ -38,8 +39,19 @@ fn mail_goes_both_ways(relays: &Relays) -> anyhow::Result<()> {
     by_https(&relays.one, UNDERSCORE)?;
     by_https(&relays.two, NAMED)?;
     for machine in machines {
+        // As after a new certificate.
+        let before = reloads(machine)?;
+        machine.run_ok(&["/etc/chatmail/tls/reload"])?;
+        machine.wait_for("Postfix hears of it", PATIENCE, |machine| {
+            Ok(reloads(machine)? > before)
+        })?;
         let failed = machine.failed_units()?;
         ensure!(failed.is_empty(), "{failed}");
     }
     Ok(())
+}
+
+/// How often Postfix has said that it reads its configuration again.
+fn reloads(machine: &Machine) -> anyhow::Result<usize> {
+    Ok(machine.journal()?.matches("reload -- version").count())
 }
