@@ -16,6 +16,7 @@
 //! - [`metrics`] - OpenMetrics over HTTP
 //! - [`pace`] - when reads of small files go to threads of their own
 //! - [`policy`] - what the daemons may know of an account
+//! - [`postgres`] - accounts and small tables of a relay of several hosts
 //! - [`qr_code`] - QR codes for a terminal
 //! - [`random`] - random texts that people may have to type
 //! - [`registration`] - whether accounts can be made
@@ -40,6 +41,7 @@ pub mod log_limit;
 pub mod metrics;
 pub mod pace;
 pub mod policy;
+pub mod postgres;
 pub mod qr_code;
 pub mod random;
 pub mod registration;

@@ -37,6 +37,16 @@ impl Day {
         Self(i64::try_from(since.unwrap_or_default().as_secs() / DAY).unwrap_or(i64::MAX))
     }
 
+    /// The day of this number.
+    pub(crate) fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Days since 1970-01-01.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+
     /// The day that many days later.
     #[must_use]
     pub fn plus(self, days: u32) -> Self {

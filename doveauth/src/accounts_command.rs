@@ -4,7 +4,6 @@
 //! holds when it returns. Sessions that are open are ended by Dovecot's `doveadm kick`.
 
 mod change;
-mod mail_user;
 mod report;
 mod sessions;
 mod show;

@@ -5,10 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chatmail::Address;
-use chatmail::accounts::{Account, AccountService, LoginOutcome, PasswordHash, Refusal};
+use chatmail::accounts::{
+    Account, AccountService, Found, Login, LoginOutcome, PasswordHash, Refusal,
+};
 use chatmail::dict::codec::Iterate;
 use chatmail::dict::server::Rows;
 use chatmail::dict::{Failure, Handler};
+use chatmail::postgres::PostgresAccounts;
 use serde::Serialize;
 
 use crate::key::AuthKey;
@@ -45,6 +48,11 @@ struct Fields<'a> {
     gid: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
+    /// `y`: Dovecot's proxy takes the session to `host`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'a str>,
 }
 
 impl AuthDict {
@@ -69,13 +77,15 @@ impl AuthDict {
             return Ok(None);
         };
         let outcome = self.accounts.login(&address, password, client).await;
-        match outcome.map_err(|error| self.trouble.failure(&error))? {
-            LoginOutcome::Existing(hash) => self.fields(&address, Some(&hash)),
+        let Login { outcome, proxy } = outcome.map_err(|error| self.trouble.failure(&error))?;
+        let proxy = proxy.as_deref();
+        match outcome {
+            LoginOutcome::Existing(hash) => self.fields(&address, Some(&hash), proxy),
             LoginOutcome::Created(hash) => {
                 // Operators' mtail programs count these lines.
                 tracing::info!("Created address: {address}");
                 self.metrics.count_created();
-                self.fields(&address, Some(&hash))
+                self.fields(&address, Some(&hash), proxy)
             }
             LoginOutcome::Refused(refusal) => {
                 self.refused(refusal);
@@ -88,12 +98,14 @@ impl AuthDict {
         let Some(address) = address else {
             return Ok(None);
         };
-        let account = self.accounts.account(&address).await;
-        match account.map_err(|error| self.trouble.failure(&error))? {
+        let found = self.accounts.account(&address).await;
+        let Found { account, proxy } = found.map_err(|error| self.trouble.failure(&error))?;
+        let proxy = proxy.as_deref();
+        match account {
             // Dovecot's LMTP server refuses what it finds no user for.
             Account::Missing | Account::Blocked => Ok(None),
-            Account::Locked => self.fields(&address, None),
-            Account::Present(hash) => self.fields(&address, Some(&hash)),
+            Account::Locked => self.fields(&address, None, proxy),
+            Account::Present(hash) => self.fields(&address, Some(&hash), proxy),
         }
     }
 
@@ -106,6 +118,7 @@ impl AuthDict {
         &self,
         address: &Address,
         hash: Option<&PasswordHash>,
+        proxy: Option<&str>,
     ) -> Result<Option<Vec<u8>>, Failure> {
         let Some(home) = self.accounts.store().home(address) else {
             return Ok(None);
@@ -119,10 +132,65 @@ impl AuthDict {
             uid: &self.owner.uid,
             gid: &self.owner.gid,
             password: hash.map(PasswordHash::as_str),
+            proxy: proxy.map(|_| "y"),
+            host: proxy,
         };
         serde_json::to_vec(&fields)
             .map(Some)
             .map_err(|error| self.trouble.failure(&error))
+    }
+}
+
+/// The addresses of a database, a page at a time. To be gone through on a thread that may block.
+struct Pages {
+    postgres: PostgresAccounts,
+    runtime: tokio::runtime::Handle,
+    page: std::vec::IntoIter<Address>,
+    last: Option<Address>,
+    ended: bool,
+}
+
+/// Accounts of a page.
+const PAGE: u32 = 1000;
+
+impl Pages {
+    fn new(postgres: PostgresAccounts) -> Self {
+        Self {
+            postgres,
+            runtime: tokio::runtime::Handle::current(),
+            page: Vec::new().into_iter(),
+            last: None,
+            ended: false,
+        }
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Address, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(address) = self.page.next() {
+            return Some(Ok(address));
+        }
+        if self.ended {
+            return None;
+        }
+        let after = self.last.as_ref().map(Address::to_string);
+        let read = self
+            .postgres
+            .page(after.as_deref().unwrap_or_default(), PAGE);
+        let page = match self.runtime.block_on(read) {
+            Ok(page) => page,
+            Err(error) => {
+                self.ended = true;
+                return Some(Err(Failure(error.to_string())));
+            }
+        };
+        let page: Vec<Address> = page.into_iter().map(|(address, _)| address).collect();
+        self.last = page.last().cloned();
+        self.ended = self.last.is_none();
+        self.page = page.into_iter();
+        self.page.next().map(Ok)
     }
 }
 
@@ -145,13 +213,17 @@ impl Handler for AuthDict {
         if request.path != ACCOUNTS_PATH {
             return Box::new(std::iter::empty());
         }
+        let row = |address: &Address| {
+            let key = [ACCOUNTS_PATH, address.to_string().as_bytes()].concat();
+            (key, Vec::new())
+        };
+        if let Some(postgres) = self.accounts.postgres() {
+            return Box::new(Pages::new(postgres.clone()).map(move |address| Ok(row(&address?))));
+        }
         match self.accounts.store().accounts() {
             Err(error) => Box::new(std::iter::once(Err(self.trouble.failure(&error)))),
-            Ok(addresses) => Box::new(addresses.map(|address| match address {
-                Ok(address) => Ok((
-                    [ACCOUNTS_PATH, address.to_string().as_bytes()].concat(),
-                    Vec::new(),
-                )),
+            Ok(addresses) => Box::new(addresses.map(move |address| match address {
+                Ok(address) => Ok(row(&address)),
                 Err(error) => Err(Failure(error.to_string())),
             })),
         }

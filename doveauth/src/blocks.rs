@@ -9,10 +9,11 @@ use std::io::{BufRead, Write};
 
 use chatmail::Config;
 use chatmail::blocks::arguments::{Entries, removal};
-use chatmail::blocks::{Addition, BlockTable, Note};
+use chatmail::blocks::{Addition, Note};
 use clap::Subcommand;
 
 use crate::command::{Done, Wrong};
+use crate::tables::Tables;
 
 /// What to do with the list.
 #[derive(Debug, Subcommand)]
@@ -105,10 +106,8 @@ impl BlocksCommand {
 }
 
 fn list(config: &Config, json: bool, out: &mut impl Write) -> anyhow::Result<Done> {
-    if let Some(mut table) = BlockTable::open(&config.database_path)? {
-        for listed in table.entries()? {
-            listed.write(json, out)?;
-        }
+    for listed in Tables::with(config, Tables::blocks)? {
+        listed.write(json, out)?;
     }
     Ok(Done::All)
 }
@@ -120,8 +119,9 @@ fn add(
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
     let entries = given.all();
-    let mut table = BlockTable::open_or_create(&config.database_path, &config.mail_user)?;
-    let additions = table.add(&entries, note)?;
+    let additions = Tables::with(config, async |tables| {
+        tables.add_blocks(&entries, note).await
+    })?;
     let outcomes = additions.into_iter().map(Addition::as_str);
     given.report(&entries, outcomes, out)?;
     Ok(Done::All)
@@ -129,10 +129,7 @@ fn add(
 
 fn remove(config: &Config, given: &Entries, out: &mut impl Write) -> anyhow::Result<Done> {
     let entries = given.all();
-    let removed = match BlockTable::open(&config.database_path)? {
-        Some(mut table) => table.remove(&entries)?,
-        None => vec![false; entries.len()],
-    };
+    let removed = Tables::with(config, async |tables| tables.remove_blocks(&entries).await)?;
     let outcomes = removed.iter().map(|&removed| removal(removed));
     given.report(&entries, outcomes, out)?;
     Ok(if removed.contains(&false) {

@@ -53,6 +53,16 @@ pub fn run(
     status.map_or_else(|| exit.into(), ExitCode::from)
 }
 
+/// Waits for something, on this thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> io::Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build()?;
+    let done = runtime.block_on(work);
+    // Connections are closed by then, or may be lost.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use chatmail::Config;
 use chatmail::blocks::Note;
-use chatmail::invites::{Invite, InviteId, InviteTable, NewInvite, Token};
+use chatmail::invites::{Invite, InviteId, NewInvite, Token};
 use chatmail::qr_code::qr_code;
 use chatmail::registration::Registration;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use crate::command::Done;
+use crate::tables::Tables;
 
 /// What to do with invites.
 #[derive(Debug, Subcommand)]
@@ -126,8 +127,9 @@ fn create(
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    let mut table = InviteTable::open_or_create(&config.database_path, &config.mail_user)?;
-    let (token, invite) = table.create(new, SystemTime::now())?;
+    let now = SystemTime::now();
+    let made = Tables::with(config, async |tables| tables.create_invite(new, now).await);
+    let (token, invite) = made?;
     let url = url(config, &token);
     if json {
         let mut line = fields(&invite);
@@ -161,10 +163,8 @@ fn app_url(config: &Config, url: &str) -> String {
 }
 
 fn list(config: &Config, json: bool, out: &mut impl Write) -> anyhow::Result<Done> {
-    let Some(mut table) = InviteTable::open(&config.database_path)? else {
-        return Ok(Done::All);
-    };
-    for invite in table.list(SystemTime::now())? {
+    let now = SystemTime::now();
+    for invite in Tables::with(config, async |tables| tables.invites(now).await)? {
         if json {
             writeln!(out, "{}", fields(&invite))?;
             continue;
@@ -214,13 +214,9 @@ fn revoke(
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    let mut table = InviteTable::open(&config.database_path)?;
     let mut done = Done::All;
     for Named(id) in invites {
-        let revoked = match &mut table {
-            Some(table) => table.revoke(id)?,
-            None => false,
-        };
+        let revoked = Tables::with(config, async |tables| tables.revoke_invite(id).await)?;
         let outcome = match revoked {
             true => "revoked",
             false => {

@@ -19,15 +19,18 @@
 
 pub mod accounts_command;
 pub mod auth;
+pub mod backends_command;
 pub mod blocks;
 pub mod command;
 pub mod invites_command;
 pub mod key;
 pub mod last_login;
+mod mail_user;
 pub mod metadata;
 pub mod metrics;
 pub mod policy;
 pub mod push;
+mod tables;
 mod trouble;
 
 use std::future::Future;
@@ -42,6 +45,7 @@ use chatmail::accounts::{AccountService, StoreError};
 use chatmail::blocks::{BlockList, BlocksError, LiveBlockList};
 use chatmail::dict::{Handler, serve};
 use chatmail::log_limit::LogLimit;
+use chatmail::postgres::{PostgresAccounts, SetupError};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -76,6 +80,9 @@ pub enum StartError {
     /// There is no mailboxes directory and it cannot be made.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database cannot be used as it is set up.
+    #[error("database_url: {0}")]
+    Database(#[from] SetupError),
 }
 
 /// How the daemon ended.
@@ -104,8 +111,10 @@ impl Daemon {
     /// # Errors
     /// See [`StartError`].
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        let accounts = Arc::new(AccountService::from_config(config));
-        if accounts.store().prepare()? {
+        let accounts = Arc::new(AccountService::from_config(config)?);
+        let postgres = accounts.postgres().cloned();
+        let is_front = postgres.as_ref().is_some_and(PostgresAccounts::is_front);
+        if !is_front && accounts.store().prepare()? {
             tracing::info!(
                 "made the mailboxes directory {}",
                 config.mailboxes_dir.display()
@@ -116,7 +125,7 @@ impl Daemon {
         let mut daemon = Self {
             stop: watch::Sender::new(false),
             accounts: Arc::clone(&accounts),
-            blocks: Arc::new(block_list(config, metrics.clone())),
+            blocks: Arc::new(block_list(config, postgres.as_ref(), metrics.clone())),
             services: Vec::new(),
             metrics: None,
         };
@@ -147,7 +156,7 @@ impl Daemon {
         daemon.add("metadata", &config.metadata_socket, 0o660, metadata)?;
         let policy = PolicyDict::new(accounts, Arc::clone(&daemon.blocks), metrics.clone());
         daemon.add("policy", &config.policy_socket, 0o666, policy)?;
-        let blocks = BlocksDict::new(config, metrics);
+        let blocks = BlocksDict::new(config, postgres, metrics);
         daemon.add("blocks", &config.blocks_socket, 0o660, blocks)?;
         if let Some(address) = config.doveauth_metrics {
             let server = chatmail::metrics::serve(address, registry);
@@ -188,6 +197,16 @@ impl Daemon {
         }
         // So that the first mail need not wait for it, and trouble with it is told at once.
         tokio::spawn(async move { drop(self.blocks.current().await) });
+        if let Some(postgres) = self.accounts.postgres().cloned() {
+            tokio::spawn(async move {
+                match postgres.postgres().prepare().await {
+                    Ok(()) => tracing::info!("accounts are in PostgreSQL"),
+                    Err(error) => {
+                        tracing::error!("accounts are in a database that is away: {error}")
+                    }
+                }
+            });
+        }
         tokio::spawn(async move {
             if let Err(error) = self.accounts.recover_invites().await {
                 tracing::error!("{error}");
@@ -204,8 +223,11 @@ impl Daemon {
 }
 
 /// The block list of a configuration, which is counted and logged whenever it is read.
-fn block_list(config: &Config, metrics: Metrics) -> LiveBlockList {
-    let path = config.database_path.clone();
+fn block_list(
+    config: &Config,
+    postgres: Option<&PostgresAccounts>,
+    metrics: Metrics,
+) -> LiveBlockList {
     let limit = LogLimit::new();
     let observe = move |read: Result<&BlockList, &BlocksError>| {
         metrics.count_block_list(read);
@@ -218,7 +240,13 @@ fn block_list(config: &Config, metrics: Metrics) -> LiveBlockList {
             }
         }
     };
-    LiveBlockList::new(path, Box::new(observe))
+    match postgres {
+        Some(postgres) => {
+            let grace = Duration::from_secs(60).saturating_mul(config.auth_grace);
+            LiveBlockList::in_postgres(postgres.postgres().clone(), grace, Box::new(observe))
+        }
+        None => LiveBlockList::new(&config.database_path, Box::new(observe)),
+    }
 }
 
 /// The user we run as, who owns the mailboxes that we make.

@@ -12,6 +12,7 @@ use chatmail::lifecycle::{
 };
 use clap::{Parser, Subcommand};
 use doveauth::accounts_command::AccountsCommand;
+use doveauth::backends_command::BackendsCommand;
 use doveauth::blocks::BlocksCommand;
 use doveauth::invites_command::InvitesCommand;
 use doveauth::{Daemon, Drained, command};
@@ -49,6 +50,9 @@ enum Command {
     /// Look at the block list, or change it: addresses, domains and networks that mail is refused from
     #[command(subcommand)]
     Blocks(BlocksCommand),
+    /// Look at the hosts that keep mailboxes, or change them, on a relay of several hosts
+    #[command(subcommand)]
+    Backends(BackendsCommand),
     /// Write manual pages and shell completions, for a package
     #[command(hide = true)]
     Documents(DocumentsArgs),
@@ -64,6 +68,9 @@ fn main() -> ExitCode {
             });
         }
         Some(Command::Invites(command)) => {
+            return command::run(config, |config, out| command.run(config, out));
+        }
+        Some(Command::Backends(command)) => {
             return command::run(config, |config, out| command.run(config, out));
         }
         Some(Command::Blocks(mut command)) => {

@@ -57,8 +57,9 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn log_in(tree: &Tree) -> LoginOutcome {
-    let accounts = AccountService::from_config(&tree.config());
-    block_on(accounts.login(&address(), b"a long password", None)).unwrap()
+    let accounts = AccountService::from_config(&tree.config()).unwrap();
+    let login = block_on(accounts.login(&address(), b"a long password", None));
+    login.unwrap().outcome
 }
 
 /// Longer than any test takes.
@@ -110,7 +111,7 @@ fn a_login_between_decision_and_deletion_saves_the_account() {
 #[test]
 fn a_login_that_began_before_the_decision_saves_the_account() {
     let tree = unused_account();
-    let accounts = AccountService::from_config(&tree.config());
+    let accounts = AccountService::from_config(&tree.config()).unwrap();
     let day = SystemTime::now();
     let summary = run_while(&tree, Duration::from_secs(10), |_| {
         // Dovecot has asked for the hash before, and now reports the login.

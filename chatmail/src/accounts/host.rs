@@ -62,6 +62,14 @@ impl Host {
         Self::new(limits, &config.mailboxes_dir)
     }
 
+    /// The same, however full the disk is.
+    #[must_use]
+    pub(super) fn without_disk(&self) -> Self {
+        let mut host = self.clone();
+        host.limits.min_free_disk_space = 0;
+        host
+    }
+
     /// The first limit that the machine is beyond, if any.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub use host::{Host, HostError, HostLimits};
 pub use network_rate::NetworkRate;
 pub use operator::{Operator, OperatorError};
 pub use rules::{NewAccountRules, Refusal};
-pub use service::{AccountService, LoginError, LoginOutcome};
+pub use service::{AccountService, Found, Login, LoginError, LoginOutcome};
 pub use store::{Account, Change, Details, Store, StoreError};
 pub use suggestion::Suggestion;
 

@@ -20,6 +20,7 @@ use crate::database::DatabaseError;
 use crate::invites::{InvitesError, Token};
 use crate::pace::Pace;
 use crate::policy::Policy;
+use crate::postgres::{NotNow, PostgresAccounts, SetupError};
 use crate::registration::{Answer, Registration};
 use crate::tombstones::LiveTombstones;
 use crate::{Address, Config};
@@ -34,6 +35,38 @@ pub enum LoginOutcome {
     Created(PasswordHash),
     /// There is no account, and none was created; or it cannot be logged in to.
     Refused(Refusal),
+}
+
+/// A login, and where it goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// What came of it.
+    pub outcome: LoginOutcome,
+    /// The backend to which its session is to be sent; `None`: it stays here.
+    pub proxy: Option<Box<str>>,
+}
+
+impl From<LoginOutcome> for Login {
+    fn from(outcome: LoginOutcome) -> Self {
+        let proxy = None;
+        Self { outcome, proxy }
+    }
+}
+
+/// An account, and where its mailbox is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The account.
+    pub account: Account,
+    /// The backend that has its mailbox; `None`: it is here.
+    pub proxy: Option<Box<str>>,
+}
+
+impl From<Account> for Found {
+    fn from(account: Account) -> Self {
+        let proxy = None;
+        Self { account, proxy }
+    }
 }
 
 /// A login that can be neither allowed nor refused now. Temporary; the text names no address.
@@ -54,6 +87,9 @@ pub enum LoginError {
     /// The invites.
     #[error(transparent)]
     Invites(#[from] InvitesError),
+    /// No account can be made for the moment.
+    #[error(transparent)]
+    NotNow(#[from] NotNow),
     /// The invite's claim was taken away again and again.
     #[error("an invite that was being redeemed was claimed by others again and again")]
     Contended,
@@ -66,6 +102,7 @@ pub enum LoginError {
 }
 
 mod invited;
+mod rows;
 
 /// Locks that first logins take by the hash of their address; see [`AccountService::turn`].
 const TURNS: usize = 256;
@@ -73,7 +110,9 @@ const TURNS: usize = 256;
 /// The account store with its rules.
 #[derive(Debug)]
 pub struct AccountService {
+    /// The mailboxes directory, with the accounts unless those are in PostgreSQL.
     store: Store,
+    postgres: Option<PostgresAccounts>,
     pace: Arc<Pace>,
     rules: NewAccountRules,
     host: Host,
@@ -92,8 +131,11 @@ pub struct AccountService {
 
 impl AccountService {
     /// The service that a configuration describes.
-    pub fn from_config(config: &Config) -> Self {
-        Self::new(
+    ///
+    /// # Errors
+    /// See [`SetupError`].
+    pub fn from_config(config: &Config) -> Result<Self, SetupError> {
+        let service = Self::new(
             Store::new(&config.mailboxes_dir),
             NewAccountRules::from_config(config),
             Host::from_config(config),
@@ -102,7 +144,11 @@ impl AccountService {
             config.max_mailbox_size.bytes(),
         )
         .with_invites(&config.database_path)
-        .with_network_rate(NonZeroU32::new(config.max_creations_per_network_per_hour))
+        .with_network_rate(NonZeroU32::new(config.max_creations_per_network_per_hour));
+        Ok(match PostgresAccounts::from_config(config)? {
+            Some(postgres) => service.with_postgres(postgres),
+            None => service,
+        })
     }
 
     /// A service of these parts: `per_minute` accounts can be created in a minute, `None` for no
@@ -118,6 +164,7 @@ impl AccountService {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             store,
+            postgres: None,
             pace: Arc::new(Pace::new()),
             rules,
             host,
@@ -140,6 +187,16 @@ impl AccountService {
         self
     }
 
+    /// The same with accounts, invites and tombstones in PostgreSQL. A front has no disk for mailboxes.
+    #[must_use]
+    pub fn with_postgres(mut self, postgres: PostgresAccounts) -> Self {
+        if postgres.is_front() {
+            self.host = self.host.without_disk();
+        }
+        self.postgres = Some(postgres);
+        self
+    }
+
     /// The same with so many accounts per hour for each network of clients.
     #[must_use]
     pub fn with_network_rate(mut self, per_hour: Option<NonZeroU32>) -> Self {
@@ -147,7 +204,12 @@ impl AccountService {
         self
     }
 
-    /// The store below. Whoever writes there goes round the rules.
+    /// The accounts in PostgreSQL, if they are there.
+    pub fn postgres(&self) -> Option<&PostgresAccounts> {
+        self.postgres.as_ref()
+    }
+
+    /// The mailboxes directory. Whoever writes there goes round the rules.
     pub fn store(&self) -> &Store {
         &self.store
     }
@@ -156,11 +218,13 @@ impl AccountService {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub async fn account(&self, address: &Address) -> Result<Account, StoreError> {
-        if *address.domain() == self.rules.domain {
-            self.ask(address, Store::read).await
-        } else {
-            Ok(Account::Missing)
+    pub async fn account(&self, address: &Address) -> Result<Found, StoreError> {
+        if *address.domain() != self.rules.domain {
+            return Ok(Account::Missing.into());
+        }
+        match &self.postgres {
+            Some(postgres) => rows::found(postgres, postgres.find(address).await?),
+            None => Ok(self.ask(address, Store::read).await?.into()),
         }
     }
 
@@ -173,7 +237,11 @@ impl AccountService {
         if *address.domain() != self.rules.domain {
             return Ok(Policy::default());
         }
-        let Some(mailbox) = self.ask(&address, Store::mailbox).await? else {
+        let mailbox = match &self.postgres {
+            Some(postgres) => self.mailbox_of_row(postgres, &address).await?,
+            None => self.ask(&address, Store::mailbox).await?,
+        };
+        let Some(mailbox) = mailbox else {
             return Ok(Policy::default());
         };
         Ok(Policy {
@@ -200,6 +268,9 @@ impl AccountService {
         }
         // A clock that went wrong for a while must not keep an account for ever.
         let at = at.min(SystemTime::now());
+        if let Some(postgres) = &self.postgres {
+            return Ok(postgres.record_login(address, at).await?);
+        }
         self.ask(address, move |store, address| {
             store.record_login(address, at)
         })
@@ -241,34 +312,39 @@ impl AccountService {
         address: &Address,
         password: &[u8],
         client: Option<IpAddr>,
-    ) -> Result<LoginOutcome, LoginError> {
+    ) -> Result<Login, LoginError> {
         if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
         }
         let allowed = self.rules.check(address, password);
         let invite = match allowed.and_then(|()| self.rules.invite(password)) {
             Ok(invite) => invite,
-            Err(refusal) => return Ok(LoginOutcome::Refused(refusal)),
+            Err(refusal) => return Ok(LoginOutcome::Refused(refusal).into()),
         };
         let _turn = self.turn(address).await;
         if let Some(outcome) = self.existing(address).await? {
             return Ok(outcome);
         }
         if self.was_deleted(address).await? {
-            return Ok(LoginOutcome::Refused(Refusal::Deleted));
+            return Ok(LoginOutcome::Refused(Refusal::Deleted).into());
         }
         if let Some(token) = &invite
             && let Err(no_good) = self.look_at_invite(token).await?
         {
-            return Ok(LoginOutcome::Refused(Refusal::Invite(no_good)));
+            return Ok(LoginOutcome::Refused(Refusal::Invite(no_good)).into());
         }
         if let Some(refusal) = self.refusal_now(client)? {
-            return Ok(LoginOutcome::Refused(refusal));
+            return Ok(LoginOutcome::Refused(refusal).into());
         }
-        match invite {
-            Some(token) => self.create_invited(address, password, token).await,
-            None => self.create(address, password).await,
-        }
+        let created = match (&self.postgres, invite) {
+            (Some(postgres), invite) => {
+                let hash = self.hash(password).await?;
+                return rows::create(postgres, address, &hash, invite.as_ref()).await;
+            }
+            (None, Some(token)) => self.create_invited(address, password, token).await,
+            (None, None) => self.create(address, password).await,
+        };
+        created.map(Login::from)
     }
 
     /// Asks the store, on this thread or on one that may wait.
@@ -288,16 +364,21 @@ impl AccountService {
     }
 
     /// The outcome for an account that is there.
-    async fn existing(&self, address: &Address) -> Result<Option<LoginOutcome>, StoreError> {
+    async fn existing(&self, address: &Address) -> Result<Option<Login>, StoreError> {
         if *address.domain() != self.rules.domain {
             return Ok(None);
         }
-        Ok(match self.ask(address, Store::read_for_login).await? {
-            Account::Missing => None,
-            Account::Locked => Some(LoginOutcome::Refused(Refusal::Locked)),
-            Account::Blocked => Some(LoginOutcome::Refused(Refusal::Blocked)),
-            Account::Present(hash) => Some(LoginOutcome::Existing(hash)),
-        })
+        let Found { account, proxy } = match &self.postgres {
+            Some(postgres) => rows::found(postgres, postgres.find_for_login(address).await?)?,
+            None => self.ask(address, Store::read_for_login).await?.into(),
+        };
+        let outcome = match account {
+            Account::Missing => return Ok(None),
+            Account::Locked => LoginOutcome::Refused(Refusal::Locked),
+            Account::Blocked => LoginOutcome::Refused(Refusal::Blocked),
+            Account::Present(hash) => LoginOutcome::Existing(hash),
+        };
+        Ok(Some(Login { outcome, proxy }))
     }
 
     /// Waits until no other first login of the address is being handled, so that one password is
@@ -310,6 +391,10 @@ impl AccountService {
 
     /// Whether the address belonged to an account that was deleted not long ago.
     async fn was_deleted(&self, address: &Address) -> Result<bool, LoginError> {
+        if self.postgres.is_some() {
+            // Part of making it, in one transaction.
+            return Ok(false);
+        }
         let (tombstones, address) = (Arc::clone(&self.tombstones), address.clone());
         let ask = move || tombstones.holds(&address, SystemTime::now());
         let asked = tokio::task::spawn_blocking(ask).await;

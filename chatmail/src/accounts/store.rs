@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use super::deletion::{self, EXPIRED_FILE, EXPIRING_FILE};
 use super::{PASSWORD_FILE, PasswordHash, QUOTA_FILE, quota};
 use crate::Address;
+use crate::postgres::PostgresError;
 
 mod changes;
 mod delete;
@@ -41,10 +42,25 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// The store cannot be read or written. Temporary; the text names no address.
 #[derive(Debug, thiserror::Error)]
-#[error("account store: cannot {action}: {source}")]
-pub struct StoreError {
-    action: &'static str,
-    source: io::Error,
+#[error("account store: {0}")]
+pub struct StoreError(Trouble);
+
+/// With which of the two stores.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("cannot {action}: {source}")]
+    Files {
+        action: &'static str,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Postgres(PostgresError),
+}
+
+impl From<PostgresError> for StoreError {
+    fn from(error: PostgresError) -> Self {
+        Self(Trouble::Postgres(error))
+    }
 }
 
 impl StoreError {
@@ -56,7 +72,7 @@ impl StoreError {
 
 /// For `map_err`: what was being done.
 fn cannot(action: &'static str) -> impl Fn(io::Error) -> StoreError {
-    move |source| StoreError { action, source }
+    move |source| StoreError(Trouble::Files { action, source })
 }
 
 /// What the store has of an address.
@@ -250,21 +266,29 @@ impl Store {
         if account == Account::Missing {
             return Ok(None);
         }
-        let mut content = [0; quota::FILE_MAX];
-        let bytes_used = match read_start(&home.join(QUOTA_FILE), &mut content) {
-            Ok(content) if content.len() == quota::FILE_MAX => None,
-            Ok(content) => std::str::from_utf8(content)
-                .ok()
-                .and_then(quota::bytes_used),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(cannot("read a quota file")(error)),
-        };
+        let bytes_used = self.bytes_used(address)?;
         Ok(Some(Mailbox {
             cleartext: !std::fs::exists(home.join(ENCRYPTED_ONLY_FILE))
                 .map_err(cannot("look at a mailbox"))?,
             blocked: account == Account::Blocked,
             bytes_used,
         }))
+    }
+
+    /// Bytes in the mailbox of an address, if Dovecot has counted them.
+    pub(super) fn bytes_used(&self, address: &Address) -> Result<Option<u64>, StoreError> {
+        let Some(home) = self.home(address) else {
+            return Ok(None);
+        };
+        let mut content = [0; quota::FILE_MAX];
+        match read_start(&home.join(QUOTA_FILE), &mut content) {
+            Ok(content) if content.len() == quota::FILE_MAX => Ok(None),
+            Ok(content) => Ok(std::str::from_utf8(content)
+                .ok()
+                .and_then(quota::bytes_used)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(cannot("read a quota file")(error)),
+        }
     }
 
     /// All addresses that have an account, in no order.

@@ -66,9 +66,11 @@ impl Fixture {
     }
 
     async fn login(&self, address: &str, password: &str) -> Result<LoginOutcome, LoginError> {
-        self.service
+        let login = self
+            .service
             .login(&parse(address), password.as_bytes(), None)
-            .await
+            .await;
+        login.map(|login| login.outcome)
     }
 
     fn account(&self, address: &str) -> Account {

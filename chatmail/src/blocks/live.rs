@@ -17,6 +17,7 @@ use super::table::{generation, read};
 use super::{BlockList, BlocksError};
 use crate::database::{Database, FileState, SCHEMA};
 use crate::pace::Pace;
+use crate::postgres::{LiveBlocks, Postgres};
 
 /// How long a reader waits for a file that is locked. Writers do not lock readers out, so this is
 /// for the moments in which SQLite mends a file after a crash.
@@ -28,8 +29,41 @@ pub type Outcome = Result<Arc<BlockList>, Arc<BlocksError>>;
 /// Told of each reading of the table: how it went.
 pub type Observer = Box<dyn Fn(Result<&BlockList, &BlocksError>) + Send + Sync>;
 
-/// The list of a file that others change.
-pub struct LiveBlockList {
+/// The list of a file, or of a database, that others change.
+#[derive(Debug)]
+pub struct LiveBlockList(Source);
+
+#[derive(Debug)]
+enum Source {
+    File(FileList),
+    Postgres(LiveBlocks),
+}
+
+impl LiveBlockList {
+    /// The list in this file, which is first read when it is first asked for.
+    pub fn new(path: impl Into<PathBuf>, observer: Observer) -> Self {
+        Self(Source::File(FileList::new(path, observer)))
+    }
+
+    /// The list in a database, which holds for `grace` when that is away.
+    pub fn in_postgres(postgres: Postgres, grace: Duration, observer: Observer) -> Self {
+        Self(Source::Postgres(LiveBlocks::new(postgres, grace, observer)))
+    }
+
+    /// The list as it is now. Without a file it is empty.
+    ///
+    /// # Errors
+    /// It cannot be read, or not in full. Temporary: nobody is to be let in because of that.
+    pub async fn current(&self) -> Outcome {
+        match &self.0 {
+            Source::File(list) => list.current().await,
+            Source::Postgres(list) => list.current().await,
+        }
+    }
+}
+
+/// The list of a file.
+struct FileList {
     path: PathBuf,
     observer: Arc<Observer>,
     pace: Arc<Pace>,
@@ -40,9 +74,8 @@ pub struct LiveBlockList {
     failed: tokio::sync::Mutex<Option<Arc<BlocksError>>>,
 }
 
-impl LiveBlockList {
-    /// The list in this file, which is first read when it is first asked for.
-    pub fn new(path: impl Into<PathBuf>, observer: Observer) -> Self {
+impl FileList {
+    fn new(path: impl Into<PathBuf>, observer: Observer) -> Self {
         Self {
             path: path.into(),
             observer: Arc::new(observer),
@@ -53,11 +86,7 @@ impl LiveBlockList {
         }
     }
 
-    /// The list as it is now. Without a file it is empty.
-    ///
-    /// # Errors
-    /// It cannot be read, or not in full. Temporary: nobody is to be let in because of that.
-    pub async fn current(&self) -> Outcome {
+    async fn current(&self) -> Outcome {
         match self.unchanged().await {
             Some(list) => Ok(list),
             None => self.read_again().await,
@@ -106,9 +135,9 @@ impl LiveBlockList {
     }
 }
 
-impl fmt::Debug for LiveBlockList {
+impl fmt::Debug for FileList {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("LiveBlockList")
+        out.debug_struct("FileList")
             .field("path", &self.path)
             .finish_non_exhaustive()
     }
@@ -118,10 +147,10 @@ impl fmt::Debug for LiveBlockList {
 struct Loaded {
     list: Arc<BlockList>,
     /// None: there was no file.
-    source: Option<Source>,
+    source: Option<Opened>,
 }
 
-struct Source {
+struct Opened {
     file: FileState,
     connection: Connection,
     /// Changes with each change that others make to the file (`PRAGMA data_version`).
@@ -153,7 +182,7 @@ impl Loaded {
     }
 }
 
-impl Source {
+impl Opened {
     fn is_unchanged(&mut self) -> rusqlite::Result<bool> {
         let data_version = data_version(&self.connection)?;
         if data_version == self.data_version {
@@ -219,7 +248,7 @@ fn snapshot(
     connection.busy_timeout(Duration::ZERO)?;
     Ok(list.map(|list| Loaded {
         list: Arc::new(list),
-        source: Some(Source {
+        source: Some(Opened {
             file,
             connection,
             data_version,

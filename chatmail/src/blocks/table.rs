@@ -7,6 +7,7 @@ use rusqlite::{Connection, Transaction, named_params};
 
 use super::{BlockList, Entry, EntryError, Note};
 use crate::database::{Database, DatabaseError, SCHEMA};
+use crate::postgres::PostgresError;
 
 /// Most entries that the list can have, which bounds what a daemon keeps in memory.
 pub const ENTRIES_MAX: usize = 100_000;
@@ -20,6 +21,9 @@ pub enum BlocksError {
     /// The file with the tables.
     #[error("block list: {0}")]
     Database(#[from] DatabaseError),
+    /// The database that several hosts share.
+    #[error("block list: {0}")]
+    Postgres(#[from] PostgresError),
     /// The list is too long, or would be.
     #[error(
         "block list: {wanted} entries are more than the {ENTRIES_MAX} that it can hold; \

@@ -9,6 +9,7 @@ use super::value::{
 };
 use super::{ConfigError, Key, Source};
 use crate::address::Domain;
+use crate::postgres::DatabaseUrl;
 use crate::registration::Registration;
 
 macro_rules! keys {
@@ -143,6 +144,23 @@ keys! {
     /// The file of the relay's small tables, such as the block list (SQLite). It belongs to
     /// doveauth.
     database_path: PathBuf = Some("/var/lib/chatmail/chatmail.sqlite");
+    /// The PostgreSQL database that keeps accounts, invites, block list and tombstones, for a relay of several
+    /// hosts: `postgresql://USER@HOST/NAME`, or words such as `host=/run/postgresql dbname=chatmail`. Empty: accounts
+    /// are in `mailboxes_dir`, the others in `database_path`. A password in here is readable for whoever can read
+    /// this file, so that its mode has to protect it; better have none here: a file that PGPASSFILE names is
+    /// asked, and over a unix socket PostgreSQL can know the mail user (`peer`). With `sslmode=require` the
+    /// server must have a certificate from `database_authorities`; without, nothing is encrypted.
+    database_url: Option<DatabaseUrl> = Some("");
+    /// The certificate authorities that vouch for the server of `database_url` (a PEM file).
+    database_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
+    /// Connections that doveauth opens to the server of `database_url` at most.
+    database_connections: Positive = Some("8");
+    /// What this host is called in `doveauth backends`: one that keeps mailboxes. Empty, with a `database_url`: a
+    /// front, which sends each account's sessions to its backend and touches no mailbox.
+    backend_name: String = Some("");
+    /// Minutes for which an account that was seen in the database stays as it was while the database is away;
+    /// 0 to let nobody in then. No account is made meanwhile.
+    auth_grace: u32 = Some("10");
     /// Where mxdeliv-bridge takes `POST /mxdeliv`: plain HTTP for nginx, which has TLS. Who can reach
     /// it is believed about client addresses, so a unix socket is better than a port.
     mxdeliv_listen: Listen = Some("unix:/run/mxdeliv-bridge/http.socket");

@@ -232,7 +232,15 @@ impl<'a> Source<'a> {
                 return Err(ConfigError::Missing { path, key, allowed });
             }
         };
-        T::read(&text).ok_or_else(|| self.bad_value(key, T::ALLOWED.into()))
+        T::read(&text).ok_or_else(|| {
+            let mut error = self.bad_value(key, T::ALLOWED.into());
+            if T::SECRET
+                && let ConfigError::BadValue { value, .. } = &mut error
+            {
+                *value = "(not shown)".into();
+            }
+            error
+        })
     }
 
     fn bad_value(&self, key: &'static str, allowed: String) -> ConfigError {
@@ -337,6 +345,10 @@ mod tests {
     #[case(
         "mail_domain = x.org\nusername_max_length = 8",
         "chatmail.ini, by default: `username_min_length = 9` is not allowed; allowed: 1 to username_max_length (8)"
+    )]
+    #[case(
+        "mail_domain = x.org\ndatabase_url = postgresql://me:secret@h/x?sslmode=some",
+        "chatmail.ini, line 3: `database_url = (not shown)` is not allowed; allowed: postgresql://USER@HOST/NAME, or words such as host=/run/postgresql dbname=chatmail; sslmode is disable, prefer or require"
     )]
     #[case(
         "mail_domain = x.org\nmail_domain = y.org",

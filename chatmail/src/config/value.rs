@@ -11,6 +11,9 @@ pub trait Value: Sized {
     /// What the file may hold, as the object of "allowed: …".
     const ALLOWED: &'static str;
 
+    /// Whether it may hold a password, so that no message quotes it.
+    const SECRET: bool = false;
+
     /// Reads the trimmed value of a key; `None` when it is not allowed.
     fn read(text: &str) -> Option<Self>;
 }
@@ -232,6 +235,8 @@ impl Value for Listen {
 /// A value that may be left empty.
 impl<T: Value> Value for Option<T> {
     const ALLOWED: &'static str = T::ALLOWED;
+
+    const SECRET: bool = T::SECRET;
 
     fn read(text: &str) -> Option<Self> {
         if text.is_empty() {

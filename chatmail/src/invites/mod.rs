@@ -21,6 +21,8 @@ mod claim;
 mod table;
 mod token;
 
+pub(crate) use table::{judge, lifetime_end, seconds};
+
 pub use claim::{Claim, Settled};
 pub use table::{Invite, InviteTable, InvitesError, NewInvite};
 pub use token::{InviteId, Token, TokenError};

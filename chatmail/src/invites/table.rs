@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, named_param
 use super::{InviteId, NoGood, Token};
 use crate::blocks::Note;
 use crate::database::{Database, DatabaseError, SCHEMA};
+use crate::postgres::PostgresError;
 
 /// How long to wait for another process that changes the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,6 +20,9 @@ pub enum InvitesError {
     /// The file with the tables.
     #[error("invites: {0}")]
     Database(#[from] DatabaseError),
+    /// The database that several hosts share.
+    #[error("invites: {0}")]
+    Postgres(#[from] PostgresError),
     /// The system has no random numbers.
     #[error("invites: no random numbers: {0}")]
     Random(#[from] getrandom::Error),
@@ -97,11 +101,7 @@ impl InviteTable {
         now: SystemTime,
     ) -> Result<(Token, Invite), InvitesError> {
         let token = Token::random()?;
-        let now = seconds(now);
-        let lifetime = |valid: Duration| i64::try_from(valid.as_secs()).unwrap_or(i64::MAX);
-        let expires = new
-            .valid_for
-            .map(|valid| now.saturating_add(lifetime(valid)));
+        let (expires, now) = (lifetime_end(new, now), seconds(now));
         let made = self.change(|transaction| {
             let insert = "INSERT INTO invites (token, uses, uses_left, created, expires, note) \
                 VALUES (:token, :uses, :uses, :now, :expires, :note)";
@@ -209,7 +209,7 @@ pub(super) fn look(
     Ok(found.unwrap_or(Err(NoGood::Unknown)))
 }
 
-fn judge(uses_left: u32, expires: Option<i64>, now: i64) -> Result<(), NoGood> {
+pub(crate) fn judge(uses_left: u32, expires: Option<i64>, now: i64) -> Result<(), NoGood> {
     if expires.is_some_and(|expires| expires <= now) {
         Err(NoGood::Expired)
     } else if uses_left == 0 {
@@ -219,8 +219,15 @@ fn judge(uses_left: u32, expires: Option<i64>, now: i64) -> Result<(), NoGood> {
     }
 }
 
+/// When an invite that is made now is good no longer.
+pub(crate) fn lifetime_end(new: &NewInvite, now: SystemTime) -> Option<i64> {
+    let lifetime = |valid: Duration| i64::try_from(valid.as_secs()).unwrap_or(i64::MAX);
+    let valid_for = new.valid_for?;
+    Some(seconds(now).saturating_add(lifetime(valid_for)))
+}
+
 /// Seconds since 1970; none before.
-pub(super) fn seconds(time: SystemTime) -> i64 {
+pub(crate) fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
 }

@@ -64,7 +64,7 @@ impl Token {
 
     /// What the table holds: who reads it cannot make an account with it. A plain hash is enough for
     /// something that cannot be guessed.
-    pub(super) fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         let hash = Sha256::digest(self.0.as_bytes());
         hash.iter().copied().map(random::character).collect()
     }
@@ -77,7 +77,7 @@ impl Token {
 
 impl InviteId {
     /// The id of the invite with this hash.
-    pub(super) fn of_hash(hash: &str) -> Self {
+    pub(crate) fn of_hash(hash: &str) -> Self {
         Self(hash.chars().take(ID_LENGTH).collect())
     }
 

@@ -10,10 +10,10 @@ use chatmail::tombstones::{Day, Tombstones};
 use chatmail::{Address, Config};
 
 use super::Accounts;
-use super::mail_user::MailUser;
 use super::report::{Report, Reports};
 use super::sessions::Sessions;
 use crate::command::{Done, Wrong};
+use crate::mail_user::MailUser;
 
 /// How long to wait for another process that changes the tables.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,15 +1,18 @@
 //! The dict over which mxdeliv-bridge shows the block list and changes it; see
 //! [`chatmail::blocks::remote`].
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use chatmail::Config;
 use chatmail::blocks::remote::{KEY_PREFIX, New, Stored, key, parse_key};
-use chatmail::blocks::{BlockTable, BlocksError, Entry, Listed, Note};
+use chatmail::blocks::{BlocksError, Entry, Listed, Note};
 use chatmail::dict::codec::Iterate;
 use chatmail::dict::{Change, ChangeSet, Failure, Handler, Rows};
+use chatmail::postgres::PostgresAccounts;
+use tokio::runtime::Handle;
 
 use crate::metrics::{Metrics, Outcome};
+use crate::tables::Tables;
 use crate::trouble::Trouble;
 
 /// The name under which it is counted and logged.
@@ -18,10 +21,9 @@ const BLOCKS: &str = "blocks";
 /// The list as rows; takes changes of it.
 #[derive(Debug)]
 pub struct BlocksDict {
-    path: PathBuf,
-    mail_user: String,
+    tables: Tables,
     metrics: Metrics,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
 }
 
 /// What a commit asks for.
@@ -33,40 +35,49 @@ enum Wanted {
 
 impl BlocksDict {
     /// The dict over the list of a configuration.
-    pub fn new(config: &Config, metrics: Metrics) -> Self {
+    pub fn new(config: &Config, postgres: Option<PostgresAccounts>, metrics: Metrics) -> Self {
+        let postgres = postgres.map(|postgres| postgres.postgres().clone());
         Self {
-            path: config.database_path.clone(),
-            mail_user: config.mail_user.clone(),
+            tables: Tables::new(config, postgres),
             metrics,
-            trouble: Trouble::new(BLOCKS),
+            trouble: Arc::new(Trouble::new(BLOCKS)),
         }
     }
 
-    fn listed(&self) -> Result<Vec<Listed>, BlocksError> {
-        match BlockTable::open(&self.path)? {
-            Some(mut table) => table.entries(),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Does what is wanted, on a thread that may wait for the disk.
     async fn change(&self, wanted: Wanted) -> Result<(), Failure> {
-        let (path, mail_user) = (self.path.clone(), self.mail_user.clone());
-        let changed = tokio::task::spawn_blocking(move || change(&path, &mail_user, &wanted));
-        match changed.await {
-            Ok(changed) => changed.map_err(|error| self.trouble.failure(&error)),
-            Err(error) => Err(self.trouble.failure(&error)),
-        }
+        let changed = match &self.tables {
+            Tables::Postgres(_) => change(&self.tables, &wanted).await,
+            // On a thread that may wait for the disk.
+            Tables::File { .. } => {
+                let (tables, runtime) = (self.tables.clone(), Handle::current());
+                let work = move || runtime.block_on(change(&tables, &wanted));
+                let changed = tokio::task::spawn_blocking(work).await;
+                changed.map_err(|error| self.trouble.failure(&error))?
+            }
+        };
+        changed.map_err(|error| self.trouble.failure(&error))
     }
+}
 
-    fn rows(&self, request: &Iterate) -> Result<Rows, Failure> {
-        if request.path != KEY_PREFIX.as_bytes() {
-            return Ok(Box::new(std::iter::empty()));
+/// The list, which is read when the first row is asked for.
+struct Listing {
+    tables: Tables,
+    runtime: Handle,
+    metrics: Metrics,
+    trouble: Arc<Trouble>,
+}
+
+impl Listing {
+    /// To be called on a thread that may block.
+    fn rows(self) -> Rows {
+        let listed = self.runtime.block_on(self.tables.blocks());
+        let listed = listed.map_err(|error| self.trouble.failure(&error));
+        let outcome = Outcome::of(&listed.as_ref().map(Some));
+        self.metrics.count(BLOCKS, outcome);
+        match listed {
+            Ok(listed) => Box::new(listed.into_iter().map(row)),
+            Err(failure) => Box::new(std::iter::once(Err(failure))),
         }
-        let listed = self
-            .listed()
-            .map_err(|error| self.trouble.failure(&error))?;
-        Ok(Box::new(listed.into_iter().map(row)))
     }
 }
 
@@ -77,10 +88,16 @@ impl Handler for BlocksDict {
     }
 
     fn iterate(&self, request: &Iterate) -> Rows {
-        let rows = self.rows(request);
-        let outcome = Outcome::of(&rows.as_ref().map(Some));
-        self.metrics.count(BLOCKS, outcome);
-        rows.unwrap_or_else(|failure| Box::new(std::iter::once(Err(failure))))
+        if request.path != KEY_PREFIX.as_bytes() {
+            return Box::new(std::iter::empty());
+        }
+        let listing = Listing {
+            tables: self.tables.clone(),
+            runtime: Handle::current(),
+            metrics: self.metrics.clone(),
+            trouble: Arc::clone(&self.trouble),
+        };
+        Box::new(std::iter::once_with(|| listing.rows()).flatten())
     }
 
     async fn commit(&self, changes: ChangeSet) -> Result<(), Failure> {
@@ -101,17 +118,14 @@ fn row(listed: Listed) -> Result<(Vec<u8>, Vec<u8>), Failure> {
     Ok((key(&entry), value))
 }
 
-fn change(path: &std::path::Path, mail_user: &str, wanted: &Wanted) -> Result<(), BlocksError> {
+async fn change(tables: &Tables, wanted: &Wanted) -> Result<(), BlocksError> {
     match wanted {
         Wanted::Add(entries, note) => {
-            let mut table = BlockTable::open_or_create(path, mail_user)?;
-            table.add(entries, note.as_ref())?;
+            tables.add_blocks(entries, note.as_ref()).await?;
             tracing::info!("block list: {} entries to add", entries.len());
         }
         Wanted::Remove(entries) => {
-            if let Some(mut table) = BlockTable::open(path)? {
-                table.remove(entries)?;
-            }
+            tables.remove_blocks(entries).await?;
             tracing::info!("block list: {} entries to remove", entries.len());
         }
     }

@@ -32,6 +32,9 @@ pub const OPENDKIM: &str = "opendkim";
 /// What a relay with calls needs, and no other: the TURN server.
 pub const COTURN: &str = "coturn";
 
+/// What keeps the accounts of a relay of several hosts, and no relay of one needs.
+pub const POSTGRESQL: &str = postgres_server::PACKAGE;
+
 /// What judges the project's shell scripts, and nothing else needs.
 pub const SHELLCHECK: &str = "shellcheck";
 
@@ -39,7 +42,13 @@ pub const SHELLCHECK: &str = "shellcheck";
 /// beside it. For web pages: a browser, a typeface for it, and the program that fetches axe-core, unless there is
 /// one that did not come from Debian.
 pub fn for_tests() -> Vec<&'static str> {
-    let mut packages = vec![COTURN, browser::PACKAGE, "fonts-dejavu-core", SHELLCHECK];
+    let mut packages = vec![
+        COTURN,
+        browser::PACKAGE,
+        "fonts-dejavu-core",
+        SHELLCHECK,
+        POSTGRESQL,
+    ];
     packages.extend(FOR_MACHINES);
     let there = Command::new(axe::NPM).arg("--version").output();
     if !there.is_ok_and(|output| output.status.success()) {
@@ -52,13 +61,14 @@ pub fn for_tests() -> Vec<&'static str> {
 pub const FOR_MACHINES: [&str; 3] = ["mmdebstrap", "iproute2", "openssh-client"];
 
 /// Of those, the ones that come with a service.
-const SERVICES: [(&str, &str); 6] = [
+const SERVICES: [(&str, &str); 7] = [
     ("postfix", "postfix.service"),
     ("dovecot-core", "dovecot.service"),
     ("nginx", "nginx.service"),
     ("unbound", "unbound.service"),
     (OPENDKIM, "opendkim.service"),
     (COTURN, "coturn.service"),
+    (POSTGRESQL, "postgresql.service"),
 ];
 
 /// Debian's hook that decides whether an installation may start a service.

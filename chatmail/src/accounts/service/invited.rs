@@ -16,6 +16,10 @@ impl AccountService {
     /// # Errors
     /// The invites cannot be read or changed.
     pub async fn recover_invites(&self) -> Result<(), LoginError> {
+        if self.postgres.is_some() {
+            // There a use and its account are one transaction.
+            return Ok(());
+        }
         let (file, store) = (self.invites.clone(), self.store.clone());
         on_thread(move || Ok(recover(&file, &store)?)).await
     }
@@ -25,6 +29,10 @@ impl AccountService {
         &self,
         token: &Token,
     ) -> Result<Result<(), NoGood>, LoginError> {
+        if let Some(postgres) = &self.postgres {
+            let looked = postgres.postgres().look_at_invite(token, SystemTime::now());
+            return Ok(looked.await?);
+        }
         let (file, token) = (self.invites.clone(), token.clone());
         on_thread(move || match InviteTable::open(&file)? {
             Some(mut table) => Ok(table.look(&token, SystemTime::now())?),

@@ -117,7 +117,7 @@ async fn an_open_relay_takes_no_invite() {
     let login = service
         .login(&parse("bob@x.org"), password.as_bytes(), None)
         .await;
-    assert!(is_created(&login.unwrap()));
+    assert!(is_created(&login.unwrap().outcome));
     assert_eq!(by_invite.uses_left(), 1);
     let answer = service.registration(Some(&token)).await.unwrap();
     assert_eq!(answer, Answer::Open);
@@ -238,6 +238,7 @@ async fn a_network_has_a_rate_of_its_own() {
     let login = async |name: &str, client: Option<&str>| {
         let client = client.map(|client| client.parse().unwrap());
         let login = service.login(&parse(name), b"a password", client).await;
+        let login = login.map(|login| login.outcome);
         login.unwrap()
     };
     let refused = LoginOutcome::Refused(Refusal::NetworkRate);

@@ -7,7 +7,7 @@ use nix::unistd::{Gid, Uid, User, geteuid, setegid, seteuid};
 /// Whose rights the files of accounts are changed with: root's would lead through links that the mail user
 /// has made, and would make files that it cannot use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MailUser(Option<Ids>);
+pub(crate) struct MailUser(Option<Ids>);
 
 #[derive(Clone, Copy, Debug)]
 struct Ids {
@@ -17,7 +17,7 @@ struct Ids {
 
 impl MailUser {
     /// The user of a configuration, whom we must be or be able to become.
-    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn of(config: &Config) -> anyhow::Result<Self> {
         let name = &config.mail_user;
         let user = User::from_name(name);
         let user = user.map_err(|error| anyhow!("mail_user = {name}: {error}"))?;
@@ -34,7 +34,7 @@ impl MailUser {
     }
 
     /// Does something as this user.
-    pub(super) fn run<T>(self, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+    pub(crate) fn run<T>(self, work: impl FnOnce() -> T) -> anyhow::Result<T> {
         self.enter()?;
         let done = work();
         self.leave()?;
@@ -42,7 +42,7 @@ impl MailUser {
     }
 
     /// Does something as who we were, in the middle of [`run`](Self::run).
-    pub(super) fn pause<T>(self, work: impl FnOnce() -> T) -> anyhow::Result<T> {
+    pub(crate) fn pause<T>(self, work: impl FnOnce() -> T) -> anyhow::Result<T> {
         self.leave()?;
         let done = work();
         self.enter()?;
