@@ -4,6 +4,7 @@
 //! holds when it returns. Sessions that are open are ended by Dovecot's `doveadm kick`.
 
 mod change;
+mod desk;
 mod report;
 mod sessions;
 mod show;
@@ -11,10 +12,10 @@ mod show;
 use std::io::{BufRead, Write};
 
 use anyhow::anyhow;
-use chatmail::accounts::Operator;
 use chatmail::{Address, Config};
 use clap::Subcommand;
 
+use self::desk::Desk;
 use crate::command::{Done, Wrong};
 
 /// What to do with accounts.
@@ -164,28 +165,28 @@ impl AccountsCommand {
         input: impl BufRead,
         out: &mut impl Write,
     ) -> anyhow::Result<Done> {
-        let operator = Operator::from_config(config);
+        let desk = Desk::new(config)?;
         let done = match self {
-            Self::List { json } => show::list(&operator, *json, out)?,
-            Self::Show { address, json } => show::one(&operator, config, address, *json, out)?,
+            Self::List { json } => show::list(&desk, *json, out)?,
+            Self::Show { address, json } => show::one(&desk, config, address, *json, out)?,
             Self::Create {
                 address,
                 stdin,
                 json,
             } => {
                 let password = password(*stdin, input)?;
-                change::create(config, address.as_ref(), password.as_deref(), *json, out)?
+                change::create(&desk, address.as_ref(), password.as_deref(), *json, out)?
             }
-            Self::Block { accounts } => change::block(config, accounts, out)?,
-            Self::Unblock { accounts } => change::unblock(config, accounts, out)?,
-            Self::Delete { accounts } => change::delete(config, accounts, out)?,
+            Self::Block { accounts } => change::block(&desk, config, accounts, out)?,
+            Self::Unblock { accounts } => change::unblock(&desk, accounts, out)?,
+            Self::Delete { accounts } => change::delete(&desk, config, accounts, out)?,
             Self::Passwd {
                 address,
                 stdin,
                 json,
             } => {
                 let password = password(*stdin, input)?;
-                change::passwd(config, address, password.as_deref(), *json, out)?
+                change::passwd(&desk, config, address, password.as_deref(), *json, out)?
             }
         };
         out.flush()?;

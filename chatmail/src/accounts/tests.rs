@@ -17,66 +17,17 @@ use super::*;
 use crate::Address;
 use crate::database::{Database, SCHEMA};
 use crate::policy::Policy;
+use crate::postgres::{For, Made, NotNow};
 use crate::registration::Registration;
 use crate::tombstones::{Day, LiveTombstones, Tombstones};
 
+mod fixture;
 mod operator;
 mod registration;
 
+use fixture::{Files, Fixture, Kind, Postgres};
+
 const DAY: u64 = 24 * 60 * 60;
-
-struct Fixture {
-    dir: TempDir,
-    service: AccountService,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        Self::with(|_| {}, HostLimits::default(), None)
-    }
-
-    fn with(
-        change: impl FnOnce(&mut NewAccountRules),
-        limits: HostLimits,
-        per_minute: Option<u32>,
-    ) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut rules = NewAccountRules {
-            domain: "x.org".parse().unwrap(),
-            username_min: 3,
-            username_max: 9,
-            password_min: 9,
-            reserved: vec![],
-            registration: Registration::Open,
-            nocreate_file: dir.path().join("nocreate"),
-        };
-        change(&mut rules);
-        let root = dir.path().join("mail");
-        let store = Store::new(&root);
-        assert!(store.prepare().unwrap());
-        let host = Host::new(limits, root);
-        let rate = per_minute.and_then(NonZeroU32::new);
-        let tombstones = LiveTombstones::new(dir.path().join("tables"));
-        let service = AccountService::new(store, rules, host, rate, tombstones, 1000);
-        Self { dir, service }
-    }
-
-    fn home(&self, address: &str) -> PathBuf {
-        self.dir.path().join("mail").join(address)
-    }
-
-    async fn login(&self, address: &str, password: &str) -> Result<LoginOutcome, LoginError> {
-        let login = self
-            .service
-            .login(&parse(address), password.as_bytes(), None)
-            .await;
-        login.map(|login| login.outcome)
-    }
-
-    fn account(&self, address: &str) -> Account {
-        self.service.store().read(&parse(address)).unwrap()
-    }
-}
 
 fn parse(address: &str) -> Address {
     address.parse().unwrap()
@@ -93,9 +44,10 @@ fn verifies(hash: &PasswordHash, password: &str) -> bool {
         .is_ok()
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_first_login_creates_and_the_second_finds() {
-    let fixture = Fixture::new();
+async fn the_first_login_creates_and_the_second_finds(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::new(kind);
     let LoginOutcome::Created(hash) = fixture.login("Bob@X.org", "a password").await.unwrap()
     else {
         panic!("not created");
@@ -104,11 +56,14 @@ async fn the_first_login_creates_and_the_second_finds() {
     let again = fixture.login("bob@x.org", "another one").await.unwrap();
     assert_eq!(again, LoginOutcome::Existing(hash.clone()));
 
+    assert_eq!(fixture.content("bob@x.org"), hash.as_str().as_bytes());
+    let today = Day::of(SystemTime::now()).number();
+    assert!((0..2).contains(&(today - fixture.day("bob@x.org").await.cast_signed())));
     let home = fixture.home("bob@x.org");
-    assert_eq!(
-        fs::read_to_string(home.join("password")).unwrap(),
-        hash.as_str()
-    );
+    if kind == Postgres {
+        // Directories are Dovecot's business.
+        return assert!(!home.exists());
+    }
     assert_eq!(
         fs::metadata(&home).unwrap().permissions().mode() & 0o777,
         0o700
@@ -137,9 +92,10 @@ async fn the_first_login_creates_and_the_second_finds() {
     );
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_fifty_first_logins_at_once_exactly_one_wins() {
-    let fixture = Arc::new(Fixture::new());
+async fn of_fifty_first_logins_at_once_exactly_one_wins(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Arc::new(Fixture::new(kind));
     let logins: Vec<_> = (0..50)
         .map(|number| {
             let fixture = Arc::clone(&fixture);
@@ -168,7 +124,7 @@ async fn of_fifty_first_logins_at_once_exactly_one_wins() {
 
 #[test]
 fn of_processes_that_write_at_once_exactly_one_wins() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(Files);
     let (store, address) = (fixture.service.store(), parse("bob@x.org"));
     let create = |number: usize| {
         let hash = PasswordHash::parse(format!("{{PLAIN}}{number}").as_bytes()).unwrap();
@@ -195,6 +151,55 @@ fn of_processes_that_write_at_once_exactly_one_wins() {
     );
 }
 
+/// As hosts do that have not heard of each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_hosts_that_write_at_once_exactly_one_wins() {
+    let fixture = Fixture::new(Postgres);
+    let hosts: Vec<_> = (0..10)
+        .map(|number| {
+            let host = fixture.another_host();
+            tokio::spawn(async move {
+                let hash = PasswordHash::parse(format!("{{PLAIN}}{number}").as_bytes()).unwrap();
+                let (address, now) = (parse("bob@x.org"), SystemTime::now());
+                let made = host.create(&address, &hash, now, For::Anybody).await;
+                (made.unwrap(), hash)
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for host in hosts {
+        match host.await.unwrap() {
+            (Made::Created(stored), hash) => {
+                assert_eq!(stored.account, Account::Present(hash.clone()));
+                winners.push(hash);
+            }
+            (other, _) => assert_eq!(other, Made::Exists),
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    let there = fixture.account("bob@x.org").await;
+    assert_eq!(there, Account::Present(winners[0].clone()));
+}
+
+#[tokio::test]
+async fn an_address_whose_old_mailbox_is_still_there_has_to_wait() {
+    let fixture = Fixture::new(Postgres);
+    let (rows, bob) = (fixture.another_host(), parse("bob@x.org"));
+    fixture.login("bob@x.org", "a password").await.unwrap();
+    assert_eq!(rows.delete(&bob, None, false).await.unwrap(), Some(None));
+    let early = fixture.login("bob@x.org", "a password").await;
+    assert!(matches!(early, Err(LoginError::NotNow(NotNow::Leaving))));
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
+    rows.mailbox_is_gone(&bob).await.unwrap();
+    let later = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert!(matches!(later, LoginOutcome::Created(_)));
+    // With a tombstone it is a refusal from the first moment on.
+    let until = Day::of(SystemTime::now()).plus(1);
+    rows.delete(&bob, Some(until), false).await.unwrap();
+    let refused = fixture.login("bob@x.org", "a password").await.unwrap();
+    assert_eq!(refused, LoginOutcome::Refused(Refusal::Deleted));
+}
+
 #[rstest]
 #[case("bob@y.org", "a password", Refusal::ForeignDomain)]
 #[case("b@x.org", "a password", Refusal::NameLength)]
@@ -206,8 +211,9 @@ async fn a_refused_login_leaves_nothing(
     #[case] address: &str,
     #[case] password: &str,
     #[case] refusal: Refusal,
+    #[values(Files, Postgres)] kind: Kind,
 ) {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(kind);
     let outcome = fixture.login(address, password).await.unwrap();
     assert_eq!(outcome, LoginOutcome::Refused(refusal));
     assert_eq!(
@@ -218,12 +224,12 @@ async fn a_refused_login_leaves_nothing(
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_account_outlives_the_rules_it_was_made_by() {
-    let fixture = Fixture::new();
-    let home = fixture.home("o+ld..name@x.org");
-    fs::create_dir(&home).unwrap();
-    fs::write(home.join("password"), "{SHA512-CRYPT}$6$salt$hash\n").unwrap();
+async fn an_account_outlives_the_rules_it_was_made_by(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::new(kind);
+    let content = b"{SHA512-CRYPT}$6$salt$hash\n";
+    fixture.put("o+ld..name@x.org", content, 10).await;
     fs::write(fixture.dir.path().join("nocreate"), "").unwrap();
     let outcome = fixture.login("o+ld..name@x.org", "x").await.unwrap();
     assert!(
@@ -231,9 +237,10 @@ async fn an_account_outlives_the_rules_it_was_made_by() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn creation_can_be_switched_off_and_on() {
-    let fixture = Fixture::new();
+async fn creation_can_be_switched_off_and_on(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::new(kind);
     let switch = fixture.dir.path().join("nocreate");
     fs::write(&switch, "").unwrap();
     let refused = LoginOutcome::Refused(Refusal::SwitchedOff);
@@ -246,38 +253,42 @@ async fn creation_can_be_switched_off_and_on() {
     assert!(matches!(outcome, LoginOutcome::Created(_)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn creation_has_a_rate_and_existing_accounts_have_none() {
-    let fixture = Fixture::with(|_| {}, HostLimits::default(), Some(2));
+async fn creation_has_a_rate_and_existing_accounts_have_none(
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let fixture = Fixture::with(kind, |_| {}, HostLimits::default(), Some(2));
     for address in ["bob1@x.org", "bob2@x.org"] {
         let outcome = fixture.login(address, "a password").await.unwrap();
         assert!(matches!(outcome, LoginOutcome::Created(_)));
     }
     let over = fixture.login("bob3@x.org", "a password").await.unwrap();
     assert_eq!(over, LoginOutcome::Refused(Refusal::Rate));
-    assert_eq!(fixture.account("bob3@x.org"), Account::Missing);
+    assert_eq!(fixture.account("bob3@x.org").await, Account::Missing);
     let existing = fixture.login("bob1@x.org", "a password").await.unwrap();
     assert!(matches!(existing, LoginOutcome::Existing(_)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_machine_beyond_its_limits_creates_nothing() {
+async fn a_machine_beyond_its_limits_creates_nothing(#[values(Files, Postgres)] kind: Kind) {
     let limits = HostLimits {
         min_free_disk_space: u64::MAX,
         ..HostLimits::default()
     };
-    let fixture = Fixture::with(|_| {}, limits, None);
+    let fixture = Fixture::with(kind, |_| {}, limits, None);
     let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
     assert_eq!(outcome, LoginOutcome::Refused(Refusal::Disk));
 }
 
 #[tokio::test]
 async fn a_mailbox_without_password_file_becomes_an_account_and_keeps_its_mail() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(Files);
     let home = fixture.home("bob@x.org");
     fs::create_dir_all(home.join("cur")).unwrap();
     fs::write(home.join("cur/1"), "mail").unwrap();
-    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
     let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
     assert!(matches!(outcome, LoginOutcome::Created(_)));
     assert_eq!(fs::read(home.join("cur/1")).unwrap(), b"mail");
@@ -290,14 +301,15 @@ async fn a_mailbox_without_password_file_becomes_an_account_and_keeps_its_mail()
 #[case(b"\xff\xfe")]
 #[case(&[b'x'; 5000])]
 #[tokio::test]
-async fn a_password_file_without_hash_locks_the_account(#[case] content: &[u8]) {
-    let fixture = Fixture::new();
-    let home = fixture.home("bob@x.org");
-    fs::create_dir(&home).unwrap();
-    fs::write(home.join("password"), content).unwrap();
+async fn a_password_file_without_hash_locks_the_account(
+    #[case] content: &[u8],
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let fixture = Fixture::new(kind);
+    fixture.put("bob@x.org", content, 10).await;
     let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
     assert_eq!(outcome, LoginOutcome::Refused(Refusal::Locked));
-    assert_eq!(fs::read(home.join("password")).unwrap(), content);
+    assert_eq!(fixture.content("bob@x.org"), content);
     assert!(
         fixture
             .service
@@ -308,26 +320,29 @@ async fn a_password_file_without_hash_locks_the_account(#[case] content: &[u8]) 
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_new_hash_in_the_file_holds_at_once() {
-    let fixture = Fixture::new();
+async fn a_new_hash_in_the_file_holds_at_once(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::new(kind);
     fixture.login("bob@x.org", "a password").await.unwrap();
-    let file = fixture.home("bob@x.org").join("password");
-    fs::write(&file, "{PLAIN}other").unwrap();
+    fixture.put("bob@x.org", b"{PLAIN}other", 10).await;
     let outcome = fixture.login("bob@x.org", "a password").await.unwrap();
     assert!(matches!(outcome, LoginOutcome::Existing(hash) if hash.as_str() == "{PLAIN}other"));
-    fs::remove_file(&file).unwrap();
-    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    match kind {
+        Files => fs::remove_file(fixture.home("bob@x.org").join("password")).unwrap(),
+        Postgres => drop(fixture.sql("DELETE FROM accounts")),
+    }
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
 }
 
 #[tokio::test]
 async fn a_killed_creation_leaves_no_account_and_its_remains_go() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(Files);
     let home = fixture.home("bob@x.org");
     fs::create_dir(&home).unwrap();
     let remains = home.join("password.new.0123456789abcdef");
     fs::write(&remains, "{PLAIN}half").unwrap();
-    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
     assert_eq!(fixture.service.store().accounts().unwrap().count(), 0);
 
     // As young as this it may be of another process that is at it.
@@ -348,7 +363,7 @@ async fn a_killed_creation_leaves_no_account_and_its_remains_go() {
 
 #[tokio::test]
 async fn a_broken_store_is_an_error_and_no_refusal() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(Files);
     fs::write(fixture.home("bob@x.org"), "a file").unwrap();
     fs::create_dir_all(fixture.home("eve@x.org").join("password")).unwrap();
     for address in ["bob@x.org", "eve@x.org"] {
@@ -368,7 +383,7 @@ async fn a_broken_store_is_an_error_and_no_refusal() {
 
 #[tokio::test]
 async fn a_missing_mailboxes_directory_is_an_error() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(Files);
     fs::remove_dir(fixture.dir.path().join("mail")).unwrap();
     assert!(fixture.login("bob@x.org", "a password").await.is_err());
     let (service, bob) = (&fixture.service, parse("bob@x.org"));
@@ -386,7 +401,7 @@ async fn a_missing_mailboxes_directory_is_an_error() {
 
 #[test]
 fn a_creation_that_fails_leaves_no_account_and_no_remains() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(Files);
     let home = fixture.home("bob@x.org");
     fs::create_dir_all(home.join("enforceE2EEincoming")).unwrap();
     let hash = PasswordHash::parse(b"{PLAIN}x").unwrap();
@@ -399,18 +414,34 @@ fn a_creation_that_fails_leaves_no_account_and_no_remains() {
 
 #[rstest]
 // Stored, set to, found afterwards.
-#[case(10 * DAY, 12 * DAY + 5000, 12 * DAY)]
-#[case(10 * DAY, 10 * DAY + 5000, 10 * DAY)]
-#[case(10 * DAY + 77, 10 * DAY + 5000, 10 * DAY)]
-#[case(10 * DAY, 9 * DAY, 10 * DAY)]
-#[case(10 * DAY + 77, 9 * DAY, 10 * DAY + 77)]
+#[case(10, 12 * DAY + 5000, 12)]
+#[case(10, 10 * DAY + 5000, 10)]
+#[case(10, 9 * DAY, 10)]
 #[tokio::test]
 async fn last_logins_are_days_that_move_forward(
     #[case] stored: u64,
     #[case] set: u64,
     #[case] found: u64,
+    #[values(Files, Postgres)] kind: Kind,
 ) {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(kind);
+    fixture.put("bob@x.org", b"{PLAIN}x", stored).await;
+    let note = async |address: &str| fixture.service.record_login(&parse(address), at(set)).await;
+    assert!(note("bob@x.org").await.unwrap());
+    assert_eq!(fixture.day("bob@x.org").await, found);
+    assert!(!note("eve@x.org").await.unwrap());
+    assert!(!note("bob@y.org").await.unwrap());
+}
+
+#[rstest]
+#[case(10 * DAY + 77, 10 * DAY + 5000, 10 * DAY)]
+#[case(10 * DAY + 77, 9 * DAY, 10 * DAY + 77)]
+fn a_time_of_day_that_other_software_left_goes_with_the_next_login(
+    #[case] stored: u64,
+    #[case] set: u64,
+    #[case] found: u64,
+) {
+    let fixture = Fixture::new(Files);
     let home = fixture.home("bob@x.org");
     fs::create_dir(&home).unwrap();
     fs::write(home.join("password"), "{PLAIN}x").unwrap();
@@ -420,7 +451,6 @@ async fn last_logins_are_days_that_move_forward(
     let store = fixture.service.store();
     assert!(store.record_login(&parse("bob@x.org"), at(set)).unwrap());
     assert_eq!(file.metadata().unwrap().modified().unwrap(), at(found));
-    assert!(!store.record_login(&parse("eve@x.org"), at(set)).unwrap());
 }
 
 #[rstest]
@@ -439,16 +469,20 @@ async fn policies(
     #[case] quota: Option<&str>,
     #[case] encrypted_only: bool,
     #[case] expected: Policy,
+    #[values(Files, Postgres)] kind: Kind,
 ) {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new(kind);
+    fixture.put("bob@x.org", b"{PLAIN}x", 10).await;
     let home = fixture.home("bob@x.org");
-    fs::create_dir(&home).unwrap();
-    fs::write(home.join("password"), "{PLAIN}x").unwrap();
+    fs::create_dir_all(&home).unwrap();
     if let Some(quota) = quota {
         fs::write(home.join("maildirsize"), quota).unwrap();
     }
     if encrypted_only {
-        fs::write(home.join("enforceE2EEincoming"), "").unwrap();
+        match kind {
+            Files => fs::write(home.join("enforceE2EEincoming"), "").unwrap(),
+            Postgres => drop(fixture.sql("UPDATE accounts SET cleartext = false")),
+        }
     }
     assert_eq!(
         fixture.service.policy(&parse(address)).await.unwrap(),
@@ -456,94 +490,89 @@ async fn policies(
     );
 }
 
-#[test]
-fn the_list_has_accounts_and_nothing_else() {
-    let fixture = Fixture::new();
-    for address in ["bob@x.org", "eve@x.org", "Cap@x.org", "notes"] {
-        fs::create_dir(fixture.home(address)).unwrap();
-        fs::write(fixture.home(address).join("password"), "{PLAIN}x").unwrap();
+#[rstest]
+#[tokio::test]
+async fn the_list_has_accounts_and_nothing_else(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::new(kind);
+    for address in ["bob@x.org", "eve@x.org"] {
+        fixture.put(address, b"{PLAIN}x", 10).await;
+    }
+    for name in ["Cap@x.org", "notes"] {
+        fs::create_dir(fixture.home(name)).unwrap();
+        fs::write(fixture.home(name).join("password"), "{PLAIN}x").unwrap();
     }
     fs::create_dir(fixture.home("none@x.org")).unwrap();
     fs::write(fixture.home("file@x.org"), "").unwrap();
-    let accounts = fixture.service.store().accounts().unwrap();
-    let mut accounts: Vec<_> = accounts
-        .map(|address| address.unwrap().to_string())
-        .collect();
-    accounts.sort();
-    assert_eq!(accounts, ["bob@x.org", "eve@x.org"]);
+    assert_eq!(fixture.names().await, ["bob@x.org", "eve@x.org"]);
 }
 
-/// Puts a tombstone on an address, until tomorrow.
-fn lay_tombstone(fixture: &Fixture, address: &str) {
-    let path = fixture.dir.path().join("tables");
-    let database = Database::open_or_create(&SCHEMA, &path, Duration::from_secs(5), None).unwrap();
-    let until = Day::of(SystemTime::now()).plus(1);
-    let lain = Tombstones::new(database).lay(&[parse(address)], until);
-    lain.unwrap();
-}
-
+#[rstest]
 #[tokio::test]
-async fn the_address_of_a_deleted_account_is_refused_and_an_account_that_is_there_is_not() {
-    let fixture = Fixture::new();
+async fn the_address_of_a_deleted_account_is_refused_and_an_account_that_is_there_is_not(
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let fixture = Fixture::new(kind);
     fixture.login("bob@x.org", "a password").await.unwrap();
-    lay_tombstone(&fixture, "bob@x.org");
-    lay_tombstone(&fixture, "eve@x.org");
+    fixture.lay_tombstone("bob@x.org").await;
+    fixture.lay_tombstone("eve@x.org").await;
     let refused = fixture.login("Eve@x.org", "a password").await.unwrap();
     assert_eq!(refused, LoginOutcome::Refused(Refusal::Deleted));
     assert!(!fixture.home("eve@x.org").exists());
     let there = fixture.login("bob@x.org", "a password").await.unwrap();
     assert!(matches!(there, LoginOutcome::Existing(_)));
 
-    fs::write(fixture.dir.path().join("tables"), "broken").unwrap();
+    match kind {
+        Files => fs::write(fixture.dir.path().join("tables"), "broken").unwrap(),
+        Postgres => drop(fixture.sql("ALTER TABLE tombstones RENAME TO elsewhere")),
+    }
     let unknown = fixture.login("carol@x.org", "a password").await;
-    assert!(matches!(unknown, Err(LoginError::Tombstones(_))));
+    match kind {
+        Files => assert!(matches!(unknown, Err(LoginError::Tombstones(_)))),
+        Postgres => assert!(matches!(unknown, Err(LoginError::Store(_)))),
+    }
+    assert_eq!(fixture.account("carol@x.org").await, Account::Missing);
     assert!(!fixture.home("carol@x.org").exists());
 }
 
-/// An account, last used on day 1, that is about to be deleted.
-async fn expiring() -> (Fixture, PathBuf) {
-    let fixture = Fixture::new();
-    fixture.login("bob@x.org", "a password").await.unwrap();
-    let home = fixture.home("bob@x.org");
-    let password = File::open(home.join("password")).unwrap();
-    password.set_modified(at(DAY)).unwrap();
-    fs::rename(home.join("password"), home.join(EXPIRING_FILE)).unwrap();
-    (fixture, home)
-}
-
+#[rstest]
 #[tokio::test]
-async fn a_login_keeps_an_account_that_is_about_to_be_deleted() {
-    let (fixture, home) = expiring().await;
+async fn a_login_keeps_an_account_that_is_about_to_be_deleted(
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let fixture = Fixture::expiring(kind).await;
     // Who asks about it, or brings mail, finds it as it was, and changes nothing.
-    assert!(matches!(fixture.account("bob@x.org"), Account::Present(_)));
+    assert!(matches!(
+        fixture.account("bob@x.org").await,
+        Account::Present(_)
+    ));
     let policy = fixture.service.policy(&parse("bob@x.org")).await.unwrap();
     assert!(policy.exists);
-    let accounts = fixture.service.store().accounts().unwrap();
-    assert_eq!(accounts.map(Result::unwrap).count(), 1);
-    assert!(home.join(EXPIRING_FILE).exists());
+    assert_eq!(fixture.names().await, ["bob@x.org"]);
+    assert!(fixture.is_expiring("bob@x.org"));
 
     let found = fixture.login("bob@x.org", "a password").await.unwrap();
     assert!(matches!(found, LoginOutcome::Existing(_)));
-    let modified = fs::metadata(home.join("password")).unwrap().modified();
-    assert_eq!(modified.unwrap(), at(DAY));
-    assert!(!home.join(EXPIRING_FILE).exists());
+    assert_eq!(fixture.day("bob@x.org").await, 1);
+    assert!(!fixture.is_expiring("bob@x.org"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_login_that_began_before_keeps_it_too() {
-    let (fixture, home) = expiring().await;
+async fn a_login_that_began_before_keeps_it_too(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::expiring(kind).await;
     let address = parse("bob@x.org");
     let noted = fixture.service.record_login(&address, at(5 * DAY + 7));
     assert!(noted.await.unwrap());
-    let modified = fs::metadata(home.join("password")).unwrap().modified();
-    assert_eq!(modified.unwrap(), at(5 * DAY));
+    assert_eq!(fixture.day("bob@x.org").await, 5);
+    assert!(!fixture.is_expiring("bob@x.org"));
 }
 
 #[tokio::test]
 async fn while_a_mailbox_is_being_removed_nobody_gets_an_account_in_it() {
-    let (fixture, home) = expiring().await;
+    let fixture = Fixture::expiring(Files).await;
+    let home = fixture.home("bob@x.org");
     fs::rename(home.join(EXPIRING_FILE), home.join(EXPIRED_FILE)).unwrap();
-    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
     let address = parse("bob@x.org");
     let noted = fixture.service.record_login(&address, at(5 * DAY)).await;
     assert!(!noted.unwrap());

@@ -155,6 +155,9 @@ keys! {
     database_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
     /// Connections that doveauth opens to the server of `database_url` at most.
     database_connections: Positive = Some("8");
+    /// Seconds that a question to the database may take, with everything; then it is a temporary failure. Dovecot
+    /// waits for 30.
+    database_timeout: Positive = Some("4");
     /// What this host is called in `doveauth backends`: one that keeps mailboxes. Empty, with a `database_url`: a
     /// front, which sends each account's sessions to its backend and touches no mailbox.
     backend_name: String = Some("");

@@ -4,7 +4,7 @@
 //! [`tombstones`](crate::tombstones) say holds here too; mailboxes stay directories, each on its [backend](backends).
 //! `1.sql` tells what is kept.
 //!
-//! Each question has [`DEADLINE`] for everything: to get a connection from the pool, or a new one, and the
+//! Each question has `database_timeout` for everything: to get a connection from the pool, or a new one, and the
 //! answer. Whoever is over it gets an error, and the connection is not used again. So clients get a definite
 //! answer while the database is away, slow, or out of connections, well before Dovecot gives up (30 s). While it is
 //! silent only one question at a time waits for it; the others are refused at once. Once it is back the next
@@ -50,15 +50,6 @@ pub use url::DatabaseUrl;
 
 use self::silence::Silence;
 use crate::Config;
-
-/// How long a question may take altogether.
-pub const DEADLINE: Duration = Duration::from_secs(4);
-
-/// How long the server works on a statement before it gives it up, and waits for a lock.
-const STATEMENT: Duration = Duration::from_millis(2500);
-
-/// How long a question waits for a connection that is free.
-const WAIT: Duration = Duration::from_secs(2);
 
 /// Why the database cannot be used, by how it is set up.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +120,7 @@ pub struct Postgres(Arc<Shared>);
 
 struct Shared {
     pool: Pool,
+    timeout: Duration,
     migrated: OnceCell<()>,
     silence: Silence,
 }
@@ -142,7 +134,9 @@ impl Postgres {
         let Some(url) = &config.database_url else {
             return Ok(None);
         };
-        let mut settings = url.settings(STATEMENT);
+        let timeout = Duration::from_secs(config.database_timeout.get().into());
+        // The server gives up before we do: then the connection can be used again.
+        let mut settings = url.settings(timeout * 5 / 8, timeout / 2);
         password_file::apply(&mut settings);
         let how = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -157,12 +151,13 @@ impl Postgres {
         let connections = usize::try_from(config.database_connections.get()).unwrap_or(usize::MAX);
         let pool = Pool::builder(manager)
             .max_size(connections)
-            .wait_timeout(Some(WAIT))
-            .create_timeout(Some(DEADLINE))
+            .wait_timeout(Some(timeout / 2))
+            .create_timeout(Some(timeout))
             .runtime(Runtime::Tokio1)
             .build()?;
         Ok(Some(Self(Arc::new(Shared {
             pool,
+            timeout,
             migrated: OnceCell::new(),
             silence: Silence::default(),
         }))))
@@ -177,14 +172,14 @@ impl Postgres {
         self.patient().await.map(drop)
     }
 
-    /// Does one piece of work within [`DEADLINE`].
+    /// Does one piece of work within its time.
     async fn work<T, F: Future<Output = Result<T, PostgresError>>>(
         &self,
         work: impl FnOnce(Session) -> F,
     ) -> Result<T, PostgresError> {
         let silent = || PostgresError::new("no answer in time");
         let turn = self.0.silence.turn().ok_or_else(silent)?;
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + self.0.timeout;
         let session = Session {
             postgres: self.clone(),
             deadline: Some(deadline),

@@ -8,9 +8,6 @@ use tokio_postgres::config::SslMode;
 
 use crate::config::Value;
 
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(2);
-
 /// After this long without a sign of life of the server a connection is given up.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -25,10 +22,10 @@ impl DatabaseUrl {
     }
 
     /// What a connection needs, with our own limits where nothing else is said.
-    pub(super) fn settings(&self, statement_timeout: Duration) -> Config {
+    pub(super) fn settings(&self, statement: Duration, connect: Duration) -> Config {
         let mut settings = (*self.0).clone();
         if settings.get_connect_timeout().is_none() {
-            settings.connect_timeout(CONNECT);
+            settings.connect_timeout(connect);
         }
         settings.tcp_user_timeout(SILENCE);
         if settings.get_application_name().is_none() {
@@ -37,7 +34,7 @@ impl DatabaseUrl {
         // What somebody has written himself stands behind, and holds.
         let limits = format!(
             "-c statement_timeout={0} -c lock_timeout={0} -c idle_in_transaction_session_timeout=60000",
-            statement_timeout.as_millis()
+            statement.as_millis()
         );
         let own = settings.get_options().unwrap_or_default();
         let options = format!("{limits} {own}");
@@ -92,7 +89,7 @@ mod tests {
     #[test]
     fn the_operators_options_come_last() {
         let url = DatabaseUrl::read("host=h options='-c statement_timeout=9'").unwrap();
-        let settings = url.settings(Duration::from_secs(2));
+        let settings = url.settings(Duration::from_secs(2), Duration::from_secs(1));
         let options = settings.get_options().unwrap();
         assert!(options.starts_with("-c statement_timeout=2000 "));
         assert!(options.ends_with("-c statement_timeout=9"), "{options}");

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
-use chatmail::accounts::{Account, Change, Operator, OperatorError, Store};
+use chatmail::accounts::{Account, Change, OperatorError, Store};
 use chatmail::database::{Database, SCHEMA};
 use chatmail::invites::{InviteTable, InvitesError};
+use chatmail::postgres::PostgresAccounts;
 use chatmail::tombstones::{Day, Tombstones};
 use chatmail::{Address, Config};
 
 use super::Accounts;
+use super::desk::Desk;
 use super::report::{Report, Reports};
 use super::sessions::Sessions;
 use crate::command::{Done, Wrong};
@@ -20,14 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `create`.
 pub(super) fn create(
-    config: &Config,
+    desk: &Desk,
     address: Option<&Address>,
     password: Option<&str>,
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    let operator = Operator::from_config(config);
-    let made = MailUser::of(config)?.run(|| operator.create(address, password))?;
+    let made = desk.run(desk.operator.create(address, password))?;
     match (made.map_err(wrong)?, address) {
         (Some(made), _) => {
             let mut report = Report::of(&made.address, "created");
@@ -45,12 +46,13 @@ pub(super) fn create(
 
 /// `block`.
 pub(super) fn block(
+    desk: &Desk,
     config: &Config,
     accounts: &Accounts,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    each(config, accounts, "blocked", out, |user, store, address| {
-        let changed = user.run(|| store.block(address))??;
+    each(accounts, "blocked", out, |address| {
+        let changed = desk.run(desk.operator.block(address))??;
         // Also of one that was blocked before: whoever did that may have been killed on the way.
         let there = changed != Change::Missing;
         Ok((changed, there.then(|| Sessions::end(config, address))))
@@ -59,44 +61,44 @@ pub(super) fn block(
 
 /// `unblock`.
 pub(super) fn unblock(
-    config: &Config,
+    desk: &Desk,
     accounts: &Accounts,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    each(
-        config,
-        accounts,
-        "unblocked",
-        out,
-        |user, store, address| Ok((user.run(|| store.unblock(address))??, None)),
-    )
+    each(accounts, "unblocked", out, |address| {
+        Ok((desk.run(desk.operator.unblock(address))??, None))
+    })
 }
 
 /// `delete`.
 pub(super) fn delete(
+    desk: &Desk,
     config: &Config,
     accounts: &Accounts,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    let store = Store::new(&config.mailboxes_dir);
-    MailUser::of(config)?.run(|| settle_invites(config, &store))??;
-    each(config, accounts, "deleted", out, |user, store, address| {
-        delete_one(config, user, store, address)
+    let store = desk.operator.store();
+    if let Some(postgres) = desk.operator.postgres() {
+        return each(accounts, "deleted", out, |address| {
+            delete_row(desk, config, postgres, address)
+        });
+    }
+    desk.user.run(|| settle_invites(config, store))??;
+    each(accounts, "deleted", out, |address| {
+        delete_one(config, desk.user, store, address)
     })
 }
 
 /// Changes one account after the other; `done` is the word for what was to be done.
 fn each(
-    config: &Config,
     accounts: &Accounts,
     done: &str,
     out: &mut impl Write,
-    change: impl Fn(MailUser, &Store, &Address) -> anyhow::Result<(Change, Option<Sessions>)>,
+    change: impl Fn(&Address) -> anyhow::Result<(Change, Option<Sessions>)>,
 ) -> anyhow::Result<Done> {
-    let (user, store) = (MailUser::of(config)?, Store::new(&config.mailboxes_dir));
     let mut reports = Reports::new(accounts.json, out);
     for address in &accounts.addresses {
-        let (changed, sessions) = change(user, &store, address)?;
+        let (changed, sessions) = change(address)?;
         reports.write(address, changed, done, sessions)?;
     }
     Ok(reports.done())
@@ -120,6 +122,36 @@ fn delete_one(
     let deleted = user.run(|| store.delete(address, end_sessions))?;
     paused?;
     Ok((deleted?, sessions))
+}
+
+/// The account goes and gets its tombstone in one step. Its mailbox goes here, or on its backend with the next
+/// nightly job there.
+fn delete_row(
+    desk: &Desk,
+    config: &Config,
+    postgres: &PostgresAccounts,
+    address: &Address,
+) -> anyhow::Result<(Change, Option<Sessions>)> {
+    let store = desk.operator.store();
+    let is_here = !postgres.is_front()
+        && desk.user.run(|| {
+            let home = store.home(address);
+            home.is_some_and(|home| home.symlink_metadata().is_ok())
+        })?;
+    let until = Day::of(SystemTime::now()).plus(config.tombstone_days);
+    let until = (config.tombstone_days > 0).then_some(until);
+    let deleted = desk.run(postgres.delete(address, until, is_here))??;
+    if deleted.is_none() && !is_here {
+        return Ok((Change::Missing, None));
+    }
+    let sessions = Sessions::end(config, address);
+    let backend = deleted.flatten();
+    let is_ours = backend.is_none() || backend.as_deref() == postgres.backend_name();
+    if is_ours && !postgres.is_front() {
+        desk.user.run(|| store.delete(address, || ()))??;
+        desk.run(postgres.mailbox_is_gone(address))??;
+    }
+    Ok((Change::Done, Some(sessions)))
 }
 
 /// Keeps strangers from taking over the address; before the account goes, so that there is no moment without.
@@ -148,14 +180,14 @@ fn settle_invites(config: &Config, store: &Store) -> Result<(), InvitesError> {
 
 /// `passwd`.
 pub(super) fn passwd(
+    desk: &Desk,
     config: &Config,
     address: &Address,
     password: Option<&str>,
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    let operator = Operator::from_config(config);
-    let set = MailUser::of(config)?.run(|| operator.set_password(address, password))?;
+    let set = desk.run(desk.operator.set_password(address, password))?;
     let Some(set) = set.map_err(wrong)? else {
         Report::of(address, "missing").write(json, out)?;
         return Ok(Done::NotAll);

@@ -2,42 +2,76 @@
 
 use std::io::Write;
 
-use chatmail::accounts::{Account, Details, Operator};
+use chatmail::accounts::{Account, Details};
 use chatmail::{Address, Config};
 use serde_json::json;
 
+use super::desk::Desk;
 use crate::command::Done;
 
+/// Accounts that are read from the database at a time.
+const PAGE: u32 = 1000;
+
 /// `list`.
-pub(super) fn list(operator: &Operator, json: bool, out: &mut impl Write) -> anyhow::Result<Done> {
-    for address in operator.store().accounts()? {
-        let address = address?;
-        if !json {
-            writeln!(out, "{address}")?;
-            continue;
+pub(super) fn list(desk: &Desk, json: bool, out: &mut impl Write) -> anyhow::Result<Done> {
+    let Some(postgres) = desk.operator.postgres() else {
+        for address in desk.operator.store().accounts()? {
+            let address = address?;
+            let details = match json {
+                true => desk.operator.store().details(&address)?,
+                false => None,
+            };
+            line(&address, details.as_ref(), json, out)?;
         }
-        // It may have been deleted meanwhile.
-        if let Some(details) = operator.store().details(&address)? {
-            let line = json!({
-                "address": address.to_string(),
-                "state": state(&details),
-                "last_login": date(details.last_login_day),
-            });
-            writeln!(out, "{line}")?;
+        return Ok(Done::All);
+    };
+    let mut after = String::new();
+    loop {
+        let page = desk.run(postgres.page(&after, PAGE))??;
+        let Some((last, _)) = page.last() else {
+            return Ok(Done::All);
+        };
+        after = last.to_string();
+        for (address, stored) in &page {
+            let details = desk.operator.details_of(postgres, address, stored)?;
+            line(address, Some(&details), json, out)?;
         }
     }
-    Ok(Done::All)
+}
+
+/// Writes of an account what a list has; in JSON nothing if it has been deleted meanwhile.
+fn line(
+    address: &Address,
+    details: Option<&Details>,
+    json: bool,
+    out: &mut impl Write,
+) -> std::io::Result<()> {
+    if !json {
+        return writeln!(out, "{address}");
+    }
+    let Some(details) = details else {
+        return Ok(());
+    };
+    let mut line = json!({
+        "address": address.to_string(),
+        "state": state(details),
+        "last_login": date(details.last_login_day),
+    });
+    if let Some(backend) = &details.backend {
+        line["backend"] = (**backend).into();
+    }
+    writeln!(out, "{line}")
 }
 
 /// `show`.
 pub(super) fn one(
-    operator: &Operator,
+    desk: &Desk,
     config: &Config,
     address: &Address,
     json: bool,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
-    let Some(details) = operator.store().details(address)? else {
+    let Some(details) = desk.run(desk.operator.details(address))?? else {
         if json {
             let line = json!({ "address": address.to_string(), "state": "missing" });
             writeln!(out, "{line}")?;
@@ -46,7 +80,7 @@ pub(super) fn one(
         }
         return Ok(Done::NotAll);
     };
-    let fields = json!({
+    let mut fields = json!({
         "address": address.to_string(),
         "state": state(&details),
         "last_login": date(details.last_login_day),
@@ -54,6 +88,9 @@ pub(super) fn one(
         "bytes_used": details.bytes_used,
         "bytes_max": config.max_mailbox_size.bytes(),
     });
+    if let Some(backend) = &details.backend {
+        fields["backend"] = (**backend).into();
+    }
     match fields.as_object() {
         Some(fields) if !json => {
             for (name, value) in fields {

@@ -17,6 +17,8 @@ pub struct Details {
     pub cleartext: bool,
     /// Octets in its mailbox, if Dovecot has counted them.
     pub bytes_used: Option<u64>,
+    /// The backend that has its mailbox, on a relay of several hosts.
+    pub backend: Option<Box<str>>,
 }
 
 impl Store {
@@ -40,6 +42,7 @@ impl Store {
             last_login_day: seconds(modified) / super::DAY,
             cleartext: mailbox.cleartext,
             bytes_used: mailbox.bytes_used,
+            backend: None,
         }))
     }
 }

@@ -1,84 +1,58 @@
 //! Who may make an account.
 
 use super::*;
-use crate::invites::{InviteTable, NewInvite, NoGood, Token};
+use crate::invites::{NoGood, Token};
 use crate::registration::Answer;
-
-impl Fixture {
-    /// Accounts by invite only, and an invite for so many.
-    fn by_invite(uses: u32) -> (Self, Token) {
-        let fixture = Self::with(
-            |rules| rules.registration = Registration::Invite,
-            HostLimits::default(),
-            None,
-        );
-        let Self { dir, service } = fixture;
-        let service = service.with_invites(dir.path().join("tables"));
-        let fixture = Self { dir, service };
-        let new = NewInvite {
-            uses: NonZeroU32::new(uses).unwrap(),
-            valid_for: None,
-            note: Default::default(),
-        };
-        let (token, _) = fixture.invites().create(&new, SystemTime::now()).unwrap();
-        (fixture, token)
-    }
-
-    fn invites(&self) -> InviteTable {
-        let file = self.dir.path().join("tables");
-        InviteTable::open_or_create(&file, "no-such-user").unwrap()
-    }
-
-    fn uses_left(&self) -> u32 {
-        self.invites().list(SystemTime::now()).unwrap()[0].uses_left
-    }
-}
 
 fn is_created(outcome: &LoginOutcome) -> bool {
     matches!(outcome, LoginOutcome::Created(_))
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_closed_relay_makes_no_account_and_keeps_the_old_ones() {
+async fn a_closed_relay_makes_no_account_and_keeps_the_old_ones(
+    #[values(Files, Postgres)] kind: Kind,
+) {
     let closed = |rules: &mut NewAccountRules| rules.registration = Registration::Closed;
-    let fixture = Fixture::with(closed, HostLimits::default(), None);
+    let fixture = Fixture::with(kind, closed, HostLimits::default(), None);
     let hash = PasswordHash::parse(b"{PLAIN}x").unwrap();
-    let store = fixture.service.store();
-    store
-        .create(&parse("old@x.org"), &hash, SystemTime::now())
-        .unwrap();
+    fixture.put("old@x.org", b"{PLAIN}x", 10).await;
     let token = Token::random().unwrap();
     for password in ["a password".to_owned(), token.password("a password")] {
         let outcome = fixture.login("bob@x.org", &password).await.unwrap();
         assert_eq!(outcome, LoginOutcome::Refused(Refusal::Closed));
     }
-    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
     let old = fixture.login("old@x.org", "x").await.unwrap();
     assert_eq!(old, LoginOutcome::Existing(hash));
     let answer = fixture.service.registration(Some(&token)).await.unwrap();
     assert_eq!(answer, Answer::Closed);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_password_with_an_invite_makes_an_account_and_stays_its_password() {
-    let (fixture, token) = Fixture::by_invite(1);
+async fn a_password_with_an_invite_makes_an_account_and_stays_its_password(
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let (fixture, token) = Fixture::by_invite(kind, 1).await;
     let password = token.password("a password");
     let LoginOutcome::Created(hash) = fixture.login("bob@x.org", &password).await.unwrap() else {
         panic!("not created");
     };
     assert!(verifies(&hash, &password));
-    assert_eq!(fixture.uses_left(), 0);
+    assert_eq!(fixture.uses_left().await, 0);
     let again = fixture.login("bob@x.org", &password).await.unwrap();
     assert_eq!(again, LoginOutcome::Existing(hash));
     let other = fixture.login("eve@x.org", &password).await.unwrap();
     let refusal = Refusal::Invite(NoGood::UsedUp);
     assert_eq!(other, LoginOutcome::Refused(refusal));
-    assert_eq!(fixture.account("eve@x.org"), Account::Missing);
+    assert_eq!(fixture.account("eve@x.org").await, Account::Missing);
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_no_invite_makes_no_account() {
-    let (fixture, token) = Fixture::by_invite(1);
+async fn what_is_no_invite_makes_no_account(#[values(Files, Postgres)] kind: Kind) {
+    let (fixture, token) = Fixture::by_invite(kind, 1).await;
     let unknown = Token::random().unwrap();
     for (password, refusal) in [
         ("a password".to_owned(), Refusal::NoInvite),
@@ -95,10 +69,19 @@ async fn what_is_no_invite_makes_no_account() {
         let outcome = fixture.login("bob@x.org", &password).await.unwrap();
         assert_eq!(outcome, LoginOutcome::Refused(refusal));
     }
-    assert_eq!(fixture.account("bob@x.org"), Account::Missing);
-    assert_eq!(fixture.uses_left(), 1);
+    assert_eq!(fixture.account("bob@x.org").await, Account::Missing);
+    assert_eq!(fixture.uses_left().await, 1);
 
-    fixture.invites().revoke(&token.id()).unwrap();
+    match fixture.service.postgres() {
+        Some(postgres) => assert!(
+            postgres
+                .postgres()
+                .revoke_invite(&token.id())
+                .await
+                .unwrap()
+        ),
+        None => assert!(fixture.invite_file().revoke(&token.id()).unwrap()),
+    }
     let revoked = fixture
         .login("bob@x.org", &token.password("a password"))
         .await;
@@ -106,31 +89,35 @@ async fn what_is_no_invite_makes_no_account() {
     assert_eq!(revoked.unwrap(), LoginOutcome::Refused(refusal));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_open_relay_takes_no_invite() {
-    let (by_invite, token) = Fixture::by_invite(1);
-    let open = Fixture::new();
-    let service = open
+async fn an_open_relay_takes_no_invite(#[values(Files, Postgres)] kind: Kind) {
+    let (by_invite, token) = Fixture::by_invite(kind, 1).await;
+    let open = Fixture::new(kind);
+    let mut service = open
         .service
         .with_invites(by_invite.dir.path().join("tables"));
+    if kind == Postgres {
+        service = service.with_postgres(by_invite.another_host());
+    }
     let password = token.password("x");
     let login = service
         .login(&parse("bob@x.org"), password.as_bytes(), None)
         .await;
     assert!(is_created(&login.unwrap().outcome));
-    assert_eq!(by_invite.uses_left(), 1);
+    assert_eq!(by_invite.uses_left().await, 1);
     let answer = service.registration(Some(&token)).await.unwrap();
     assert_eq!(answer, Answer::Open);
 }
 
 #[tokio::test]
 async fn an_account_that_cannot_be_written_costs_no_use() {
-    let (fixture, token) = Fixture::by_invite(1);
+    let (fixture, token) = Fixture::by_invite(Files, 1).await;
     let password = token.password("a password");
     let in_the_way = fixture.home("bob@x.org").join("enforceE2EEincoming");
     fs::create_dir_all(&in_the_way).unwrap();
     assert!(fixture.login("bob@x.org", &password).await.is_err());
-    assert_eq!(fixture.uses_left(), 1);
+    assert_eq!(fixture.uses_left().await, 1);
     fs::remove_dir(&in_the_way).unwrap();
     assert!(is_created(
         &fixture.login("bob@x.org", &password).await.unwrap()
@@ -139,7 +126,7 @@ async fn an_account_that_cannot_be_written_costs_no_use() {
 
 #[tokio::test]
 async fn broken_invites_are_an_error_and_no_refusal() {
-    let (fixture, token) = Fixture::by_invite(1);
+    let (fixture, token) = Fixture::by_invite(Files, 1).await;
     fs::write(fixture.dir.path().join("tables"), "garbage").unwrap();
     let password = token.password("a password");
     assert!(fixture.login("bob@x.org", &password).await.is_err());
@@ -154,9 +141,12 @@ async fn broken_invites_are_an_error_and_no_refusal() {
     fixture.service.recover_invites().await.unwrap();
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_twenty_at_once_as_many_get_an_account_as_there_are_uses() {
-    let (fixture, token) = Fixture::by_invite(3);
+async fn of_twenty_at_once_as_many_get_an_account_as_there_are_uses(
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let (fixture, token) = Fixture::by_invite(kind, 3).await;
     let fixture = Arc::new(fixture);
     let logins: Vec<_> = (0..20)
         .map(|number| {
@@ -177,15 +167,15 @@ async fn of_twenty_at_once_as_many_get_an_account_as_there_are_uses() {
             ),
         }
     }
-    assert_eq!((created, fixture.uses_left()), (3, 0));
-    assert_eq!(fixture.service.store().accounts().unwrap().count(), 3);
+    assert_eq!((created, fixture.uses_left().await), (3, 0));
+    assert_eq!(fixture.names().await.len(), 3);
 }
 
 #[tokio::test]
 async fn a_start_settles_what_a_killed_process_has_left() {
-    let (fixture, token) = Fixture::by_invite(2);
+    let (fixture, token) = Fixture::by_invite(Files, 2).await;
     for name in ["made@x.org", "not@x.org"] {
-        let mut invites = fixture.invites();
+        let mut invites = fixture.invite_file();
         let left = invites.claim(&token, &parse(name), SystemTime::now(), |_| Some(false));
         let _ = left.unwrap().unwrap();
     }
@@ -194,14 +184,17 @@ async fn a_start_settles_what_a_killed_process_has_left() {
     store
         .create(&parse("made@x.org"), &hash, SystemTime::now())
         .unwrap();
-    assert_eq!(fixture.uses_left(), 0);
+    assert_eq!(fixture.uses_left().await, 0);
     fixture.service.recover_invites().await.unwrap();
-    assert_eq!(fixture.uses_left(), 1);
+    assert_eq!(fixture.uses_left().await, 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn it_is_known_beforehand_whether_an_account_could_be_made() {
-    let fixture = Fixture::new();
+async fn it_is_known_beforehand_whether_an_account_could_be_made(
+    #[values(Files, Postgres)] kind: Kind,
+) {
+    let fixture = Fixture::new(kind);
     assert_eq!(
         fixture.service.registration(None).await.unwrap(),
         Answer::Open
@@ -212,28 +205,29 @@ async fn it_is_known_beforehand_whether_an_account_could_be_made() {
         Answer::Closed
     );
 
-    let (fixture, token) = Fixture::by_invite(1);
+    let (fixture, token) = Fixture::by_invite(kind, 1).await;
     let asked = |invite| fixture.service.registration(invite);
     assert_eq!(asked(None).await.unwrap(), Answer::InviteNeeded);
     assert_eq!(asked(Some(&token)).await.unwrap(), Answer::Invited);
     let unknown = Token::random().unwrap();
     assert_eq!(asked(Some(&unknown)).await.unwrap(), Answer::InviteUnknown);
-    assert_eq!(fixture.uses_left(), 1);
+    assert_eq!(fixture.uses_left().await, 1);
 
     let full = HostLimits {
         min_free_disk_space: u64::MAX,
         ..HostLimits::default()
     };
-    let fixture = Fixture::with(|_| {}, full, None);
+    let fixture = Fixture::with(kind, |_| {}, full, None);
     assert_eq!(
         fixture.service.registration(None).await.unwrap(),
         Answer::Busy
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_network_has_a_rate_of_its_own() {
-    let fixture = Fixture::with(|_| {}, HostLimits::default(), Some(3));
+async fn a_network_has_a_rate_of_its_own(#[values(Files, Postgres)] kind: Kind) {
+    let fixture = Fixture::with(kind, |_| {}, HostLimits::default(), Some(3));
     let service = fixture.service.with_network_rate(NonZeroU32::new(1));
     let login = async |name: &str, client: Option<&str>| {
         let client = client.map(|client| client.parse().unwrap());
