@@ -78,7 +78,7 @@ impl Tombstones {
         const INSERT: &str = "INSERT INTO tombstones VALUES (?1, ?2) ON CONFLICT (address) \
             DO UPDATE SET until = max(until, excluded.until)";
         self.0.change(|transaction| {
-            let hasher = hasher(transaction)?;
+            let hasher = own(hashers(transaction)?)?;
             let mut insert = transaction.prepare(INSERT)?;
             for address in addresses {
                 insert.execute((hash(&hasher, address).as_slice(), until.0))?;
@@ -93,9 +93,12 @@ impl Tombstones {
     /// See [`DatabaseError`].
     pub fn lift(&mut self, address: &Address) -> Result<bool, DatabaseError> {
         self.0.change(|transaction| {
-            let hash = hash(&hasher(transaction)?, address);
-            let delete = "DELETE FROM tombstones WHERE address = ?1";
-            Ok(Ok(transaction.execute(delete, [hash.as_slice()])? > 0))
+            let mut delete = transaction.prepare("DELETE FROM tombstones WHERE address = ?1")?;
+            let mut lifted = 0;
+            for hasher in hashers(transaction)? {
+                lifted += delete.execute([hash(&hasher, address).as_slice()])?;
+            }
+            Ok(Ok(lifted > 0))
         })
     }
 
@@ -182,18 +185,30 @@ impl Open {
 }
 
 fn ask(connection: &Connection, address: &Address, today: Day) -> rusqlite::Result<bool> {
-    let hash = hash(&hasher(connection)?, address);
     let mut select =
         connection.prepare_cached("SELECT 1 FROM tombstones WHERE address = ?1 AND until > ?2")?;
-    let found = select.query_row((hash.as_slice(), today.0), |_| Ok(()));
-    Ok(found.optional()?.is_some())
+    for hasher in hashers(connection)? {
+        let hash = hash(&hasher, address);
+        let found = select.query_row((hash.as_slice(), today.0), |_| Ok(()));
+        if found.optional()?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// SHA-256 that has taken the salt of the file.
-fn hasher(connection: &Connection) -> rusqlite::Result<Sha256> {
-    let mut select = connection.prepare_cached("SELECT salt FROM tombstone_salt")?;
-    let salt: Vec<u8> = select.query_row([], |row| row.get(0))?;
-    Ok(Sha256::new().chain_update(salt))
+/// SHA-256 that has taken a salt, for each salt of the file. The first is the file's own, the others came with
+/// tombstones from a database.
+fn hashers(connection: &Connection) -> rusqlite::Result<Vec<Sha256>> {
+    let mut select = connection.prepare_cached("SELECT salt FROM tombstone_salt ORDER BY rowid")?;
+    let salted = |salt: Vec<u8>| Sha256::new().chain_update(salt);
+    let rows = select.query_map([], |row| row.get(0).map(salted))?;
+    rows.collect()
+}
+
+fn own(hashers: Vec<Sha256>) -> rusqlite::Result<Sha256> {
+    let none = rusqlite::Error::QueryReturnedNoRows;
+    hashers.into_iter().next().ok_or(none)
 }
 
 fn hash(hasher: &Sha256, address: &Address) -> [u8; 32] {
@@ -268,8 +283,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let hash_of = |name: &str| {
             let mut table = table(&dir.path().join(name));
-            let hasher = hasher(table.0.connection()).unwrap();
-            hash(&hasher, &address("a@x.org"))
+            let hashers = hashers(table.0.connection()).unwrap();
+            hash(&hashers[0], &address("a@x.org"))
         };
         assert_ne!(hash_of("one"), hash_of("two"));
         assert_eq!(hash_of("one"), hash_of("one"));

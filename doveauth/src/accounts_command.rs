@@ -5,6 +5,7 @@
 
 mod change;
 mod desk;
+mod moving;
 mod report;
 mod sessions;
 mod show;
@@ -82,6 +83,12 @@ pub enum AccountsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Bring all accounts from mailboxes_dir into the database at database_url
+    #[command(after_help = IMPORT_AFTER_HELP)]
+    Import,
+    /// Bring all accounts from the database at database_url into mailboxes_dir
+    #[command(after_help = EXPORT_AFTER_HELP)]
+    Export,
 }
 
 /// Accounts that are to be changed.
@@ -153,6 +160,19 @@ Sessions are ended, so that whoever has the old password is out. A blocked accou
 Exit status: 0 done, 1 there is no such account, 2 the password cannot be one, 70 the account cannot be
 changed, 78 configuration error.";
 
+const IMPORT_AFTER_HELP: &str = "\
+Set database_url and backend_name, run it, restart doveauth. With accounts go invites, block list and tombstones;
+mailboxes stay where they are. Logins go on all the time. From its start until doveauth is restarted nobody can make an
+account, so that no address can be taken twice: whoever tries is told to try again. An account that is in the
+database already stays as it is there. A run that was killed is followed by another.
+Exit status: 0 done, 2 it cannot be done here, 70 it is not done (try again), 78 configuration error.";
+
+const EXPORT_AFTER_HELP: &str = "\
+Run it, empty database_url, restart doveauth. It is for a relay whose mailboxes are all on this host. Logins go on all
+the time. From its start until doveauth is restarted nobody can make an account. Accounts in the directories become
+what they are in the database. A run that was killed is followed by another.
+Exit status: 0 done, 2 it cannot be done here, 70 it is not done (try again), 78 configuration error.";
+
 impl AccountsCommand {
     /// Does it, and writes what came of it. `input` is standard input.
     ///
@@ -180,6 +200,8 @@ impl AccountsCommand {
             Self::Block { accounts } => change::block(&desk, config, accounts, out)?,
             Self::Unblock { accounts } => change::unblock(&desk, accounts, out)?,
             Self::Delete { accounts } => change::delete(&desk, config, accounts, out)?,
+            Self::Import => moving::import(&desk, config, out)?,
+            Self::Export => moving::export(&desk, config, out)?,
             Self::Passwd {
                 address,
                 stdin,

@@ -80,6 +80,12 @@ pub enum StartError {
     /// There is no mailboxes directory and it cannot be made.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Everybody could take the addresses of accounts that are not in the database.
+    #[error(
+        "mailboxes_dir has accounts that are not in the database: run `doveauth accounts import`, or empty \
+         database_url"
+    )]
+    NotImported,
     /// The database cannot be used as it is set up.
     #[error("database_url: {0}")]
     Database(#[from] SetupError),
@@ -119,6 +125,9 @@ impl Daemon {
                 "made the mailboxes directory {}",
                 config.mailboxes_dir.display()
             );
+        }
+        if postgres.is_some() && !is_front && !accounts.store().is_moved()? {
+            return Err(StartError::NotImported);
         }
         let metrics = Metrics::default();
         let registry = Arc::new(metrics.registry());

@@ -38,10 +38,13 @@
 //! mailboxes, takes a file `password` in any folder for the account's, and ends at the first directory that
 //! it cannot read. It leaves empty mailboxes.
 
+use std::time::Duration;
+
 use chatmail::Config;
+use chatmail::tombstones::Day;
 
 use crate::stamp::Stamp;
-use crate::time::Time;
+use crate::time::{DAY, Time};
 
 /// Larger messages can go earlier. In octets.
 const LARGE: u64 = 200_000;
@@ -123,6 +126,12 @@ impl Rules {
     /// The moment.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// The first day on which a last login keeps an account, where logins are known by the day.
+    pub fn oldest_login_day(&self) -> Day {
+        let day = Duration::from_secs(DAY.unsigned_abs());
+        Day::of(self.oldest_login.to_system() + day - Duration::from_secs(1))
     }
 
     /// Whether an account goes that was last logged in to then.

@@ -26,7 +26,7 @@ impl PasswordHash {
 
     /// Reads what a password file holds. `None` unless it names a scheme: Dovecot would take the
     /// text for a password in clear.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?.trim_end();
         let (scheme, hash) = text.strip_prefix('{')?.split_once('}')?;
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic());

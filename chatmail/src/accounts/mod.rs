@@ -47,7 +47,7 @@ pub use network_rate::NetworkRate;
 pub use operator::{Operator, OperatorError};
 pub use rules::{NewAccountRules, Refusal};
 pub use service::{AccountService, Found, Login, LoginError, LoginOutcome};
-pub use store::{Account, Change, Details, Store, StoreError};
+pub use store::{Account, AccountRecord, Change, Details, Store, StoreError};
 pub use suggestion::Suggestion;
 
 #[cfg(test)]

@@ -18,9 +18,11 @@ use crate::postgres::PostgresError;
 mod changes;
 mod delete;
 mod details;
+mod records;
 
 pub use changes::Change;
 pub use details::Details;
+pub use records::AccountRecord;
 
 /// Where it is, the account takes no cleartext mail from outside.
 const ENCRYPTED_ONLY_FILE: &str = "enforceE2EEincoming";
@@ -215,7 +217,16 @@ impl Store {
             }
             Err(error) => return Err(cannot("make a mailbox directory")(error)),
         };
-        let created = fill_mailbox(&home, hash, now).and_then(|creation| {
+        let created = self
+            .check_open()
+            .and_then(|()| fill_mailbox(&home, hash, now));
+        let created = created.and_then(|creation| {
+            if creation == Creation::Created
+                && let Err(closed) = self.check_open()
+            {
+                std::fs::remove_file(home.join(PASSWORD_FILE))?;
+                return Err(closed);
+            }
             if made {
                 sync_directory(&self.root)?;
             }
@@ -380,6 +391,11 @@ fn temporary_file(home: &Path) -> io::Result<PathBuf> {
 }
 
 fn write_synced(path: &Path, content: &[u8], modified: SystemTime) -> io::Result<()> {
+    write_with_time(path, content, modified)?.sync_all()
+}
+
+/// Writes a new file, which is not on disk yet.
+fn write_with_time(path: &Path, content: &[u8], modified: SystemTime) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .create_new(true)
         .write(true)
@@ -387,7 +403,7 @@ fn write_synced(path: &Path, content: &[u8], modified: SystemTime) -> io::Result
         .open(path)?;
     file.write_all(content)?;
     file.set_modified(modified)?;
-    file.sync_all()
+    Ok(file)
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -20,6 +20,8 @@ CREATE TABLE accounts (
     backend text COLLATE "C"
 ) WITH (fillfactor = 90);
 
+CREATE INDEX accounts_expiring ON accounts (backend) WHERE expiring;
+
 -- How many accounts each backend has, '' for none. In parts, so that connections which make accounts at the same
 -- time do not wait for each other's commits: each counts in the row of its own process.
 CREATE TABLE backend_accounts (

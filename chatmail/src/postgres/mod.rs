@@ -19,6 +19,7 @@
 mod accounts;
 pub mod backends;
 mod blocks;
+mod expiry;
 mod known;
 pub mod moving;
 mod password_file;

@@ -167,7 +167,7 @@ fn lay_tombstone(config: &Config, address: &Address) -> anyhow::Result<()> {
 
 /// What a killed daemon has left of a redeemed invite is judged by whether the account is there: look before it
 /// goes.
-fn settle_invites(config: &Config, store: &Store) -> Result<(), InvitesError> {
+pub(super) fn settle_invites(config: &Config, store: &Store) -> Result<(), InvitesError> {
     let exists = |name: &str| {
         let account = store.read(&name.parse().ok()?).ok()?;
         Some(account != Account::Missing)

@@ -1,5 +1,6 @@
 //! `expiry-cron run`: what is old goes.
 
+mod rows;
 mod summary;
 mod undertaker;
 mod worker;
@@ -13,10 +14,13 @@ use std::time::{Duration, Instant};
 
 use chatmail::Config;
 use chatmail::database::{Database, DatabaseError, SCHEMA};
+use chatmail::postgres::PostgresAccounts;
 use chatmail::tombstones::{Day, Tombstones};
+use tokio::runtime::Builder;
 
 pub use summary::{Counts, Summary};
 
+use self::rows::Rows;
 use self::undertaker::{Undertaker, WAITING_MAX};
 use self::worker::{Job, Worker};
 use crate::directory::Directory;
@@ -94,6 +98,9 @@ pub fn run(
     let root = Directory::open_path(path).map_err(unreadable)?;
     let narrator = Narrator::new(options.verbose);
     let now = options.now.unwrap_or_else(Time::now);
+    let rules = Rules::new(config, now);
+    let until = Day::of(now.to_system()).plus(config.tombstone_days);
+    let until = (config.tombstone_days > 0).then_some(until);
     let mut counts = Counts::default();
     let mut tombstones = None;
     if options.acts {
@@ -104,6 +111,8 @@ pub fn run(
             .and_then(|database| prepare(database, now, options.now.is_none()));
         match database {
             Ok((Clock::Ahead(days), _)) => return Err(RunError::Clock { days }),
+            // Accounts in PostgreSQL are not deleted by what the mailboxes say of them.
+            Ok((Clock::Plausible, _)) if config.database_url.is_some() => {}
             Ok((Clock::Plausible, database)) => tombstones = Some(Tombstones::new(database)),
             Err(error) => {
                 // On a full disk, for example: then mail has to go all the more.
@@ -112,14 +121,35 @@ pub fn run(
             }
         }
     }
+    let rows = rows(config, options, &root, &rules, until, stop, &narrator).transpose();
+    let rows = rows.unwrap_or_else(|error| {
+        tracing::error!("no account is deleted this time: {error}");
+        counts.errors += 1;
+        None
+    });
+    let mut marked = None;
+    if let Some(rows) = &rows {
+        let begun = match options.acts {
+            true => rows.mark(Day::of(now.to_system())).map(Some),
+            false => rows.count().map(|count| {
+                counts.removed_mailboxes += count;
+                None
+            }),
+        };
+        marked = begun.unwrap_or_else(|error| {
+            tracing::error!("no account is deleted this time: {error}");
+            counts.errors += 1;
+            None
+        });
+    }
     progress.begin(&root, options.max).map_err(unreadable)?;
     let job = Job {
         root: &root,
-        rules: Rules::new(config, now),
+        rules,
         acts: options.acts,
+        accounts: config.database_url.is_none(),
         narrator: &narrator,
     };
-    let until = Day::of(now.to_system()).plus(config.tombstone_days);
     let done = go_through(
         &job,
         options,
@@ -128,13 +158,16 @@ pub fn run(
         tombstones.map(|tombstones| Undertaker {
             root: &root,
             tombstones,
-            until: (config.tombstone_days > 0).then_some(until),
+            until,
             window: options.login_window,
             stop,
             narrator: &narrator,
         }),
     );
     counts += done.map_err(unreadable)?;
+    if let (Some(rows), Some((marked, since))) = (&rows, marked) {
+        counts += rows.delete(marked, since);
+    }
     let stopped = stop.load(Relaxed);
     Ok(Summary::new(
         counts,
@@ -142,6 +175,34 @@ pub fn run(
         stopped,
         began.elapsed(),
     ))
+}
+
+/// What deletes accounts in PostgreSQL, if they are there.
+#[allow(clippy::too_many_arguments, reason = "it is a part of `run`")]
+fn rows<'a>(
+    config: &Config,
+    options: Options,
+    root: &'a Directory,
+    rules: &Rules,
+    until: Option<Day>,
+    stop: &'a AtomicBool,
+    narrator: &'a Narrator,
+) -> Option<Result<Rows<'a>, anyhow::Error>> {
+    let postgres = PostgresAccounts::from_config(config).transpose()?;
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let made = postgres.map_err(anyhow::Error::from).and_then(|postgres| {
+        Ok(Rows {
+            postgres,
+            runtime: runtime?,
+            root,
+            oldest_login: rules.oldest_login_day(),
+            until,
+            window: options.login_window,
+            stop,
+            narrator,
+        })
+    });
+    Some(made)
 }
 
 fn open_database(config: &Config) -> Result<Database, DatabaseError> {

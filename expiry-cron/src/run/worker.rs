@@ -34,6 +34,8 @@ pub(super) struct Job<'a> {
     pub(super) rules: Rules,
     /// Whether anything is removed.
     pub(super) acts: bool,
+    /// Whether mailboxes tell of accounts; else a database does.
+    pub(super) accounts: bool,
     pub(super) narrator: &'a Narrator,
 }
 
@@ -90,6 +92,9 @@ impl<'a> Worker<'a> {
 
     /// Whether the account goes, and with it the mailbox.
     fn account(&mut self, name: &CStr, mailbox: &Directory) -> io::Result<bool> {
+        if !self.job.accounts {
+            return Ok(false);
+        }
         let account = Account::of(mailbox)?;
         let goes = match account {
             Account::Present(last_login) | Account::Expiring(last_login) => {

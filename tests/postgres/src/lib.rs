@@ -158,6 +158,11 @@ impl Server {
         succeeded("psql", &asked.expect("psql"))
     }
 
+    /// The process that is above all of the server's.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.keeper.id()).unwrap_or_default()
+    }
+
     /// The socket that it listens on.
     pub fn socket(&self) -> PathBuf {
         self.folder.join(".s.PGSQL.5432")

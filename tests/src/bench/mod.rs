@@ -17,6 +17,7 @@ mod interleave;
 mod milter;
 mod milter_memory;
 mod pair;
+mod postgres;
 mod process_memory;
 mod process_time;
 mod provision;
@@ -37,7 +38,7 @@ use tokio::runtime::Runtime;
 
 pub use report::{Figure, Goal, Report};
 
-use crate::host::packages::{FOR_MACHINES, OPENDKIM};
+use crate::host::packages::{FOR_MACHINES, OPENDKIM, POSTGRESQL};
 use crate::{binaries, host, patched_dovecot};
 
 /// A measurement.
@@ -87,6 +88,11 @@ pub const BENCHES: &[Bench] = &[
         name: "doveauth",
         summary: "lookups and creations of accounts on tmpfs, and memory",
         run: doveauth::run,
+    },
+    Bench {
+        name: "postgres",
+        summary: "logins and creations with accounts in PostgreSQL and in files, a million accounts (two minutes)",
+        run: postgres::run,
     },
     Bench {
         name: "push",
@@ -179,6 +185,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     for bench in &wanted {
         match bench.name {
             "signing" => also.push(OPENDKIM),
+            "postgres" => also.push(POSTGRESQL),
             "provision" => also.extend(FOR_MACHINES),
             _ => {}
         }

@@ -46,7 +46,7 @@ impl Store {
 }
 
 /// Leaves nothing by which one could log in, and what keeps a new account out. `NotFound` when there is no mailbox.
-fn make_unreachable(home: &Path) -> io::Result<()> {
+pub(super) fn make_unreachable(home: &Path) -> io::Result<()> {
     let not_through_links = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let folder: File = OpenOptions::new()
         .read(true)

@@ -69,6 +69,21 @@ impl Store {
         }
     }
 
+    /// Whether accounts of this directory are in PostgreSQL; an empty directory becomes one of which they are.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn is_moved(&self) -> Result<bool, StoreError> {
+        let look = cannot("look into the mailboxes directory");
+        if std::fs::exists(self.moved_file()).map_err(look)? {
+            return Ok(true);
+        }
+        if self.accounts()?.next().transpose()?.is_some() {
+            return Ok(false);
+        }
+        self.close().map(|()| true)
+    }
+
     fn moved_file(&self) -> PathBuf {
         self.root.join(MOVED_FILE)
     }
@@ -100,7 +115,11 @@ impl Store {
             let rest = hidden.unwrap_or(content);
             return Ok(Some(AccountRecord {
                 address: address.clone(),
-                content: if is_whole { rest.into() } else { Box::default() },
+                content: if is_whole {
+                    rest.into()
+                } else {
+                    Box::default()
+                },
                 blocked: hidden.is_some(),
                 cleartext,
                 last_login: Day::of(modified),
@@ -147,7 +166,10 @@ impl Store {
             if !entry.path().join(EXPIRED_FILE).exists() {
                 continue;
             }
-            let address = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let address = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
             found.extend(address);
         }
         Ok(found)
