@@ -161,6 +161,9 @@ Exit status: 0 done, 1 there is no such account, 2 the password cannot be one, 7
 changed, 78 configuration error.";
 
 const IMPORT_AFTER_HELP: &str = "\
+Examples:
+    doveauth accounts import && systemctl restart doveauth
+
 Set database_url and backend_name, run it, restart doveauth. With accounts go invites, block list and tombstones;
 mailboxes stay where they are. Logins go on all the time. From its start until doveauth is restarted nobody can make an
 account, so that no address can be taken twice: whoever tries is told to try again. An account that is in the
@@ -168,6 +171,9 @@ database already stays as it is there. A run that was killed is followed by anot
 Exit status: 0 done, 2 it cannot be done here, 70 it is not done (try again), 78 configuration error.";
 
 const EXPORT_AFTER_HELP: &str = "\
+Examples:
+    doveauth accounts export
+
 Run it, empty database_url, restart doveauth. It is for a relay whose mailboxes are all on this host. Logins go on all
 the time. From its start until doveauth is restarted nobody can make an account. Accounts in the directories become
 what they are in the database. A run that was killed is followed by another.

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::process::{Command, Output, Stdio};
 
-use common::Relay;
+use common::{Relay, Store};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -60,7 +60,11 @@ fn with_input(relay: &Relay, arguments: &[&str], input: &[u8]) -> Output {
 
 /// A relay whose doveadm notes what it is asked to do, and ends as the file `status` says.
 fn relay(settings: &str) -> Relay {
-    let relay = Relay::start(settings);
+    relay_on(Store::Files, settings)
+}
+
+fn relay_on(store: Store, settings: &str) -> Relay {
+    let relay = Relay::on(store, settings);
     let folder = relay.path("doveadm");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("status"), "0\n").unwrap();
@@ -83,9 +87,12 @@ fn asked(relay: &Relay) -> String {
     asked
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_changed_holds_for_the_running_daemon() {
-    let relay = relay("");
+async fn what_is_changed_holds_for_the_running_daemon(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = relay_on(store, "");
     let mut dovecot = relay.connect("auth").await;
     let userdb = "Lshared/userdb/bob@x.org\tbob@x.org";
     let policy = "Lshared/policy/bob@x.org\t";
@@ -141,8 +148,9 @@ async fn sessions_that_are_not_ended_are_told_and_no_error(
     #[case] status: &str,
     #[case] sessions: &str,
     #[case] warning: &str,
+    #[values(Store::Files, Store::Postgres)] store: Store,
 ) {
-    let relay = relay("");
+    let relay = relay_on(store, "");
     relay.ask("auth", format!("{LOGIN}\n").as_bytes()).await;
     fs::write(relay.path("doveadm/status"), format!("{status}\n")).unwrap();
     for command in ["block", "passwd", "delete"] {
@@ -158,9 +166,12 @@ async fn sessions_that_are_not_ended_are_told_and_no_error(
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_doveadm_accounts_can_be_changed_too() {
-    let relay = Relay::start("doveadm_command = /nonexistent/doveadm");
+async fn without_doveadm_accounts_can_be_changed_too(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "doveadm_command = /nonexistent/doveadm");
     relay.ask("auth", format!("{LOGIN}\n").as_bytes()).await;
     let (out, err) = run(&relay, 0, &["accounts", "block", "bob@x.org"]);
     assert_eq!(out, "blocked bob@x.org\n");
@@ -327,9 +338,12 @@ async fn root_acts_as_the_mail_user() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_invite_lets_in_as_many_as_it_says_until_it_is_revoked() {
-    let relay = relay("registration = invite");
+async fn an_invite_lets_in_as_many_as_it_says_until_it_is_revoked(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = relay_on(store, "registration = invite");
     let made = lines(
         &relay,
         0,
@@ -396,9 +410,12 @@ async fn an_invite_is_printed_as_a_link_and_a_qr_code() {
     assert!(err.contains("registration = invite"), "{err}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_policy_dict_tells_whether_accounts_can_be_made() {
-    let relay = relay("registration = invite");
+async fn the_policy_dict_tells_whether_accounts_can_be_made(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = relay_on(store, "registration = invite");
     let made = lines(&relay, 0, &["invites", "create"]);
     let token = made[0]["token"].as_str().unwrap();
     let mut bridge = relay.connect("policy").await;
@@ -415,7 +432,7 @@ async fn the_policy_dict_tells_whether_accounts_can_be_made() {
 }
 
 #[rstest]
-#[case("accounts", &["list", "show", "create", "block", "unblock", "delete", "passwd"])]
+#[case("accounts", &["list", "show", "create", "block", "unblock", "delete", "passwd", "import", "export"])]
 #[case("invites", &["list", "create", "revoke"])]
 #[tokio::test]
 async fn help_teaches_by_examples(#[case] group: &str, #[case] commands: &[&str]) {

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use chatmail::Address;
 use chatmail::policy::{PolicyClient, PolicyError};
-use common::Relay;
+use common::{Relay, Store};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -85,9 +85,12 @@ impl Asker {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_running_daemon_knows_each_change_at_once() {
-    let relay = Relay::start("");
+async fn a_running_daemon_knows_each_change_at_once(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let asker = Asker::of(&relay);
     for (entry, client, sender) in [
         ("mallory@spam.example", "-", "mallory@spam.example"),
@@ -116,9 +119,10 @@ async fn a_running_daemon_knows_each_change_at_once() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_dict_answers_in_json() {
-    let relay = Relay::start("");
+async fn the_dict_answers_in_json(#[values(Store::Files, Store::Postgres)] store: Store) {
+    let relay = Relay::on(store, "");
     run(&relay, 0, &["add", "spam.example"]);
     let mut filtermail = relay.connect("policy").await;
     for (key, answer) in [
@@ -135,9 +139,12 @@ async fn the_dict_answers_in_json() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_blocked_account_is_one_whose_address_is_named() {
-    let relay = Relay::start("");
+async fn a_blocked_account_is_one_whose_address_is_named(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let client = PolicyClient::new(relay.path("policy"));
     let login = b"Lshared/passdb/a password\"bob@x.org\tbob@x.org\n";
     let first = relay.ask("auth", login).await;
@@ -250,9 +257,12 @@ async fn the_list_is_kept_without_a_daemon() {
     assert_eq!(files.count(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn entries_come_from_standard_input_too() {
-    let relay = Relay::start("");
+async fn entries_come_from_standard_input_too(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let input = "# a list\n\n  Spam.Example  \r\n192.0.2.1\n#more\nb@x.org";
     let output = with_input(blocks(&relay, &["add", "a@x.org", "-"]), input);
     let (out, _) = ended(&output, 0);

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;
 
 use chatmail::policy::{Policy, PolicyClient};
-use common::Relay;
+use common::{Relay, Store};
 use doveauth::Drained;
 use rstest::rstest;
 use serde_json::Value;
@@ -28,8 +28,12 @@ fn passdb(password: &str, address: &str) -> String {
 #[case("H3\t2\t0\t\tauth", "Lshared/userdb/bob@x.org\tbob@x.org")]
 #[case("H4\t0\t0\t\tauth", "Lshared/userdb/bob@x.org\tbob@x.org")]
 #[tokio::test]
-async fn every_version_of_dovecot_is_answered(#[case] hello: &str, #[case] lookup: &str) {
-    let relay = Relay::start("");
+async fn every_version_of_dovecot_is_answered(
+    #[case] hello: &str,
+    #[case] lookup: &str,
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let mut dovecot = relay.connect("auth").await;
     dovecot.send(format!("{hello}\n").as_bytes()).await;
     assert_eq!(dovecot.ask(lookup).await, "N");
@@ -60,17 +64,21 @@ async fn every_version_of_dovecot_is_answered(#[case] hello: &str, #[case] looku
 #[case(r#"a \"quoted\" \'password\' \\"#)]
 #[case("line\x01nbreak\x01r and \x011")]
 #[tokio::test]
-async fn a_password_may_hold_anything(#[case] password: &str) {
-    let relay = Relay::start("");
+async fn a_password_may_hold_anything(
+    #[case] password: &str,
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let reply = relay
         .ask("auth", (passdb(password, "bob@x.org") + "\n").as_bytes())
         .await;
     assert_eq!(object(&reply)["addr"], "bob@x.org");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_password_need_not_be_text() {
-    let relay = Relay::start("");
+async fn a_password_need_not_be_text(#[values(Store::Files, Store::Postgres)] store: Store) {
+    let relay = Relay::on(store, "");
     let request = b"Lshared/passdb/\xff\xfe\xfd\xfc\xff\xfe\xfd\xfc\xff\"bob@x.org\tbob@x.org\n";
     assert_eq!(
         object(&relay.ask("auth", request).await)["addr"],
@@ -93,13 +101,16 @@ async fn a_password_need_not_be_text() {
 #[case("shared/other/bob@x.org")]
 #[case("")]
 #[tokio::test]
-async fn what_is_not_allowed_is_not_found(#[case] key: &str) {
-    let relay = Relay::start("");
+async fn what_is_not_allowed_is_not_found(
+    #[case] key: &str,
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     assert_eq!(
         relay.ask("auth", format!("L{key}\tbob\n").as_bytes()).await,
         "N\n"
     );
-    assert_eq!(fs::read_dir(relay.path("mail")).unwrap().count(), 0);
+    assert!(relay.is_empty().await);
 }
 
 #[tokio::test]
@@ -126,13 +137,25 @@ async fn a_broken_store_fails_and_is_not_a_refusal() {
     assert!(relay.ask("last-login", login).await.starts_with("F1\t"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn all_accounts_are_listed_in_pieces() {
-    let relay = Relay::start("");
-    for number in 0..5000 {
-        let home = relay.path(&format!("mail/a{number:07}@x.org"));
-        fs::create_dir(&home).unwrap();
-        fs::write(home.join("password"), "{PLAIN}x").unwrap();
+async fn all_accounts_are_listed_in_pieces(#[values(Store::Files, Store::Postgres)] store: Store) {
+    let relay = Relay::on(store, "");
+    match store {
+        Store::Files => {
+            for number in 0..5000 {
+                let home = relay.path(&format!("mail/a{number:07}@x.org"));
+                fs::create_dir(&home).unwrap();
+                fs::write(home.join("password"), "{PLAIN}x").unwrap();
+            }
+        }
+        Store::Postgres => {
+            assert!(relay.is_empty().await);
+            relay.sql(
+                "INSERT INTO accounts SELECT 'a' || lpad(number::text, 7, '0') || '@x.org', '{PLAIN}x', 1 \
+                FROM generate_series(0, 4999) AS number",
+            );
+        }
     }
     let reply = relay
         .ask("auth", b"H3\t2\t0\t\tauth\nI0\t0\tshared/userdb/\t\n")
@@ -152,9 +175,12 @@ async fn all_accounts_are_listed_in_pieces() {
     assert_eq!(sorted, "Fsorted iteration is not served\nN\n");
 }
 
+#[rstest]
 #[tokio::test]
-async fn answers_come_in_the_order_of_the_questions() {
-    let relay = Relay::start("");
+async fn answers_come_in_the_order_of_the_questions(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let mut request = String::new();
     for number in 0..300 {
         request += &format!(
@@ -228,8 +254,11 @@ async fn logins_are_noted_by_day_also_when_replayed() {
 #[case("U1\tshared/last-login/bob@x.org")]
 #[case("A1\tshared/last-login/bob@x.org\t1")]
 #[tokio::test]
-async fn other_changes_fail(#[case] change: &str) {
-    let relay = Relay::start("");
+async fn other_changes_fail(
+    #[case] change: &str,
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let request = format!("B1\tbob\n{change}\nC1\n");
     assert!(
         relay
@@ -326,9 +355,10 @@ async fn an_unfinished_line_is_not_a_command() {
     assert!(!relay.path("mail/bob@x.org").exists());
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_stop_answers_what_was_asked() {
-    let mut relay = Relay::start("");
+async fn a_stop_answers_what_was_asked(#[values(Store::Files, Store::Postgres)] store: Store) {
+    let mut relay = Relay::on(store, "");
     let mut idle = relay.connect("auth").await;
     assert_eq!(idle.ask("Lx\t").await, "N");
     let mut busy = relay.connect("auth").await;
@@ -378,9 +408,12 @@ async fn sockets_are_for_those_who_need_them() {
     );
 }
 
+#[rstest]
 #[tokio::test]
-async fn first_logins_at_once_over_many_connections() {
-    let relay = Relay::start("");
+async fn first_logins_at_once_over_many_connections(
+    #[values(Store::Files, Store::Postgres)] store: Store,
+) {
+    let relay = Relay::on(store, "");
     let mut connections = Vec::new();
     for _ in 0..50 {
         connections.push(relay.connect("auth").await);

@@ -1,5 +1,7 @@
 //! A doveauth in this process, on sockets in a temporary directory.
 
+#![allow(dead_code, reason = "each program uses a part of it")]
+
 pub(crate) mod log;
 
 use std::path::{Path, PathBuf};
@@ -7,6 +9,7 @@ use std::time::Duration;
 
 use chatmail::Config;
 use doveauth::{Daemon, Drained};
+use postgres_server::Server;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -15,6 +18,15 @@ use tokio::task::JoinHandle;
 
 /// How long a test waits for what should come at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where accounts and small tables are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Store {
+    /// In mailbox directories and a file.
+    Files,
+    /// In PostgreSQL.
+    Postgres,
+}
 
 /// The running daemon.
 pub(crate) struct Relay {
@@ -71,6 +83,35 @@ impl Relay {
             stop: Some(stop),
             running,
         }
+    }
+
+    /// The same with this store; a database is a new one.
+    pub(crate) fn on(store: Store, settings: &str) -> Self {
+        match store {
+            Store::Files => Self::start(settings),
+            Store::Postgres => {
+                let url = Server::shared().database();
+                Self::start(&format!(
+                    "database_url = {url}\nbackend_name = here\n{settings}"
+                ))
+            }
+        }
+    }
+
+    /// Asks the database behind the daemon's back.
+    pub(crate) fn sql(&self, statement: &str) -> String {
+        let settings = std::fs::read_to_string(self.path("chatmail.ini")).unwrap();
+        let mut lines = settings.lines();
+        let url = lines.find_map(|line| line.strip_prefix("database_url = "));
+        Server::shared().sql(Server::name(url.unwrap()), statement)
+    }
+
+    /// Whether there is no account, nor what looks like the beginning of one.
+    pub(crate) async fn is_empty(&self) -> bool {
+        let names = std::fs::read_dir(self.path("mail")).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let listed = self.ask("auth", b"I0\t0\tshared/userdb/\t\n").await;
+        names.all(|name| !name.contains('@')) && listed == "\n"
     }
 
     /// A file of an account, or a socket: relative to the temporary directory.

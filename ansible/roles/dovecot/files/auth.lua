@@ -86,7 +86,7 @@ function auth_passdb_lookup(request)
   elseif not account or not account.password then
     return auth.PASSDB_RESULT_USER_UNKNOWN
   end
-  return auth.PASSDB_RESULT_OK, { password = account.password }
+  return auth.PASSDB_RESULT_OK, { password = account.password, proxy = account.proxy, host = account.host }
 end
 
 function auth_userdb_lookup(request)
