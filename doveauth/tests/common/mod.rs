@@ -1,7 +1,5 @@
 //! A doveauth in this process, on sockets in a temporary directory.
 
-#![allow(dead_code, reason = "each program uses a part of it")]
-
 pub(crate) mod log;
 
 use std::path::{Path, PathBuf};

@@ -44,7 +44,9 @@ pub(super) fn run(report: &mut Report) -> anyhow::Result<()> {
     let server = Server::start(&["fsync=on"]);
     let hash = format!("{{SHA512-CRYPT}}{}", hash()?);
     let url = server.database();
-    let rows = Daemon::start(&format!("database_url = {url}\nbackend_name = here\n"))?;
+    let rows = Daemon::start(&format!(
+        "database_url = {url}\nbackend_name = here\ndatabase_timeout = 60\n"
+    ))?;
     let files = Daemon::start("")?;
     fill(&server, &url, &hash, 0, ACCOUNTS);
     for number in 0..ACCOUNTS {
