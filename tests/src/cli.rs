@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::{self, BenchArgs};
 use crate::cargo_test::{self, TestArgs};
+use crate::cluster::{self, ClusterArgs};
 use crate::measured_run::{self, MeasuredRunArgs};
 use crate::null_milter::{self, NullMilterArgs};
 use crate::package::{self, PackageArgs};
@@ -76,6 +77,9 @@ enum Command {
     Dovecot(DovecotArgs),
     /// Build the Debian package
     Package(PackageArgs),
+    /// Be the owner of a cluster, for a test
+    #[command(hide = true)]
+    Cluster(ClusterArgs),
     /// Be the milter of a relay whose milter does nothing
     #[command(hide = true)]
     NullMilter(NullMilterArgs),
@@ -100,6 +104,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             patched_dovecot::provide()
         }
         Command::Package(args) => package::run(&args),
+        Command::Cluster(args) => cluster::run(&args).await,
         Command::NullMilter(args) => null_milter::run(&args),
         Command::MeasuredRun(args) => measured_run::run(&args),
     }

@@ -9,6 +9,7 @@
 //! - [`cargo_test`]: running every test
 //! - [`cli`]: the command line
 //! - [`client`]: SMTP and IMAP clients
+//! - [`cluster`]: one relay on several machines
 //! - [`deltachat`]: real Delta Chat clients
 //! - [`demo`]: the main job of a relay, shown to a newcomer
 //! - [`dns`]: the DNS that relays ask, and tests change
@@ -40,6 +41,7 @@ pub mod browser;
 pub mod cargo_test;
 pub mod cli;
 pub mod client;
+pub mod cluster;
 pub mod deltachat;
 pub mod demo;
 pub mod dns;

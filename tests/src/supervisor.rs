@@ -69,6 +69,8 @@ pub struct Program {
     pub user: Option<&'static str>,
     /// Whether it may listen on ports below 1024 although it is not root.
     pub low_ports: bool,
+    /// The network it runs on.
+    pub network: Network,
     /// Variables on top of our own environment.
     pub environment: Vec<(&'static str, OsString)>,
     /// Listening sockets that it is handed as systemd would (`sd_listen_fds(3)`). They are ours, so
@@ -162,8 +164,7 @@ impl Supervisor {
 impl Program {
     fn spawn(&self) -> anyhow::Result<Child> {
         let context = || format!("starting {}", self.name);
-        // setpriv becomes the program, so the process id is the program's.
-        let mut command = Command::new("setpriv");
+        let mut command = Command::from(self.launcher());
         command.args(["--pdeathsig", "TERM"]);
         if !self.sockets.is_empty() {
             let mappings = self.socket_mappings().with_context(context)?;
@@ -185,12 +186,18 @@ impl Program {
     /// It cannot be executed, or its log cannot be written.
     pub fn start_on(&self, network: &Network) -> anyhow::Result<std::process::Child> {
         let context = || format!("starting {}", self.name);
-        let mut command = std::process::Command::new("setpriv");
+        let mut command = self.launcher();
         self.describe(&mut command).with_context(context)?;
         // A child is on the network of the thread that starts it.
         let child = network.enter(|| command.spawn())?.with_context(context)?;
         self.write_pidfile(Some(child.id()))?;
         Ok(child)
+    }
+
+    /// setpriv, which becomes the program, so that the process id is the program's; on another network than ours it
+    /// is nsenter that becomes setpriv, while it is still root.
+    fn launcher(&self) -> std::process::Command {
+        self.network.command(Path::new("setpriv"))
     }
 
     /// Everything of a `setpriv` command that does not depend on who watches it.

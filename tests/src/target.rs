@@ -14,6 +14,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::dns::Dns;
+use crate::host::network::Network;
 
 /// A relay that can be talked to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,9 @@ pub struct Target {
     /// The DNS of the relay and of its peers, when it has its own.
     #[serde(default)]
     pub dns: Option<Dns>,
+    /// Where its addresses are, when that is a network of its own.
+    #[serde(default)]
+    pub network: Option<Network>,
     /// The relay's processes by name: `postfix`, `dovecot`, `filtermail`, `doveauth`, and where mail goes
     /// over HTTPS `mxdeliv-bridge`, `nginx`, and with calls `coturn`, `iroh-relay`.
     pub procs: BTreeMap<String, Process>,
@@ -203,6 +207,7 @@ mod tests {
             chatmail_ini: "/c".into(),
             state_dir: "/s".into(),
             dns: None,
+            network: None,
             procs: BTreeMap::from([(
                 "postfix".to_owned(),
                 Process {

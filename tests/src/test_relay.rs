@@ -49,12 +49,7 @@ impl TestRelay {
         let mut supervisor = command(&options, &file)?
             .spawn()
             .context("starting the testbed")?;
-        if let Err(error) = wait_for(&file, &mut supervisor) {
-            return Err(match end(&mut supervisor) {
-                Ok(()) => error,
-                Err(also) => error.context(also),
-            });
-        }
+        wait_for(&file, &mut supervisor)?;
         let target = Target::read(&file)?;
         let peers = (2..=options.kinds().count())
             .map(|number| Target::read(&numbered(&file, number)))
@@ -148,14 +143,10 @@ impl Drop for TestRelay {
 }
 
 fn command(options: &RelayOptions, file: &Path) -> anyhow::Result<Command> {
-    // Tests of one process run at the same time and want relays of their own.
-    static COUNT: AtomicU32 = AtomicU32::new(1);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-
     let mut command = Command::new(binaries::release("testbed")?);
     command
         .args(["up", "--no-build", "--until-stdin-closes"])
-        .args(["--name", &format!("t{}-{count}", std::process::id())])
+        .args(["--name", &new_name()])
         .args(options.arguments())
         .arg("--target")
         .arg(file)
@@ -164,7 +155,28 @@ fn command(options: &RelayOptions, file: &Path) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn wait_for(file: &Path, supervisor: &mut Child) -> anyhow::Result<()> {
+/// A name for a testbed: tests of one process run at the same time and want relays of their own.
+pub(crate) fn new_name() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("t{}-{count}", std::process::id())
+}
+
+/// Waits until a supervisor has written the file that says all is ready, and ends it if it does not.
+///
+/// # Errors
+/// It does not in time, or has ended; it has said why on standard error.
+pub(crate) fn wait_for(file: &Path, supervisor: &mut Child) -> anyhow::Result<()> {
+    let Err(error) = wait(file, supervisor) else {
+        return Ok(());
+    };
+    Err(match end(supervisor) {
+        Ok(()) => error,
+        Err(also) => error.context(also),
+    })
+}
+
+fn wait(file: &Path, supervisor: &mut Child) -> anyhow::Result<()> {
     let deadline = Instant::now() + START_PATIENCE;
     while !file.exists() {
         if let Some(status) = supervisor.try_wait()? {
@@ -180,8 +192,11 @@ fn wait_for(file: &Path, supervisor: &mut Child) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Idempotent: a supervisor that has ended is only asked for its status again.
-fn end(supervisor: &mut Child) -> anyhow::Result<()> {
+/// Ends a supervisor, and all that it runs. Idempotent: one that has ended is only asked for its status again.
+///
+/// # Errors
+/// It did not end in time, or not well.
+pub(crate) fn end(supervisor: &mut Child) -> anyhow::Result<()> {
     drop(supervisor.stdin.take());
     let deadline = Instant::now() + STOP_PATIENCE;
     loop {

@@ -42,7 +42,7 @@ pub struct NameArgs {
 }
 
 impl NameArgs {
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.state_root.clone().unwrap_or_else(state::default_root)
     }
 }
@@ -357,14 +357,14 @@ fn introduce(relay: &Relay) -> anyhow::Result<()> {
 }
 
 /// Everything that means stop.
-struct Stop {
+pub(crate) struct Stop {
     signals: StopSignals,
     hangup: tokio::signal::unix::Signal,
     stdin_closed: Option<oneshot::Receiver<()>>,
 }
 
 impl Stop {
-    fn new(until_stdin_closes: bool) -> anyhow::Result<Self> {
+    pub(crate) fn new(until_stdin_closes: bool) -> anyhow::Result<Self> {
         Ok(Self {
             signals: StopSignals::new()?,
             hangup: signal(SignalKind::hangup())?,
@@ -372,7 +372,7 @@ impl Stop {
         })
     }
 
-    async fn received(&mut self) {
+    pub(crate) async fn received(&mut self) {
         let stdin_closed = async {
             match &mut self.stdin_closed {
                 // A sender that is gone without a word says the same.

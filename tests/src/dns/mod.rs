@@ -19,7 +19,7 @@
 //! MX), [`SERVFAIL`] and [`TIMEOUT`], and below them whatever name one likes.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,17 @@ pub struct Dns {
 }
 
 impl Dns {
+    /// Its address.
+    ///
+    /// # Errors
+    /// It is none of IPv4.
+    pub fn ipv4(&self) -> anyhow::Result<Ipv4Addr> {
+        match self.server.ip() {
+            IpAddr::V4(ip) => Ok(ip),
+            IpAddr::V6(ip) => anyhow::bail!("the DNS is at {ip}"),
+        }
+    }
+
     /// Replaces all records of a name that are of the same kind as `data`. `ttl` is in seconds.
     /// Returns when the server answers with them.
     ///

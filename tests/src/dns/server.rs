@@ -89,6 +89,23 @@ impl DnsServer {
         self.zone.set(domain, TTL, &[Data::A(ip)])
     }
 
+    /// Adds a domain with several hosts, each of which takes mail and has a name and an address.
+    ///
+    /// # Errors
+    /// It or one of them is no name.
+    pub fn add_relay_of(&mut self, domain: &str, hosts: &[(&str, Ipv4Addr)]) -> anyhow::Result<()> {
+        for (host, ip) in hosts {
+            self.zone.set(host, TTL, &[Data::A(*ip)])?;
+        }
+        let exchangers: Vec<_> = hosts
+            .iter()
+            .map(|(host, _)| Data::Mx(10, (*host).into()))
+            .collect();
+        let addresses: Vec<_> = hosts.iter().map(|(_, ip)| Data::A(*ip)).collect();
+        self.zone.set(domain, TTL, &exchangers)?;
+        self.zone.set(domain, TTL, &addresses)
+    }
+
     /// Adds a TXT record as a line of a zone file.
     ///
     /// # Errors
@@ -123,6 +140,7 @@ impl DnsServer {
             ],
             user: Some(USER),
             low_ports: true,
+            network: Network::Own,
             environment: Vec::new(),
             sockets: Vec::new(),
             log: self.dns.log(),

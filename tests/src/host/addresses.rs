@@ -130,7 +130,11 @@ impl LoopbackAddress {
 
 /// A relay's address.
 #[derive(Debug)]
-pub struct RelayAddress(LoopbackAddress);
+pub struct RelayAddress {
+    ip: Ipv4Addr,
+    // Ours as long as this lives. On a network of our own all addresses are, and this is none.
+    loopback: Option<LoopbackAddress>,
+}
 
 impl RelayAddress {
     /// Takes an address where every [`Port`] is free.
@@ -138,17 +142,42 @@ impl RelayAddress {
     /// # Errors
     /// As [`LoopbackAddress::take`].
     pub fn take() -> anyhow::Result<Self> {
-        LoopbackAddress::take(&Port::ALL.map(Port::number)).map(Self)
+        Self::take_for(&Port::ALL.map(Port::number))
+    }
+
+    /// Takes an address where these ports are free.
+    ///
+    /// # Errors
+    /// As [`LoopbackAddress::take`].
+    pub fn take_for(ports: &[u16]) -> anyhow::Result<Self> {
+        let loopback = LoopbackAddress::take(ports)?;
+        Ok(Self {
+            ip: loopback.ip(),
+            loopback: Some(loopback),
+        })
+    }
+
+    /// An address of a network that nobody else uses.
+    pub fn on_own_network(ip: Ipv4Addr) -> Self {
+        Self { ip, loopback: None }
     }
 
     /// The address itself.
     pub fn ip(&self) -> Ipv4Addr {
-        self.0.ip()
+        self.ip
     }
 
     /// The address with one of its ports.
     pub fn socket(&self, port: Port) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(self.ip()), port.number())
+    }
+
+    /// Where a port is that is for the host itself: loopback, of which a network of its own has another one.
+    pub fn local(&self, port: Port) -> SocketAddr {
+        match self.loopback {
+            Some(_) => self.socket(port),
+            None => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port.number()),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Networks of this machine: the one that everybody knows, and those in namespaces (`network_namespaces(7)`).
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use anyhow::Context as _;
@@ -19,6 +21,18 @@ pub enum Network {
 }
 
 impl Network {
+    /// A program on this network.
+    pub fn command(&self, program: &Path) -> Command {
+        let Self::Namespace(file) = self else {
+            return Command::new(program);
+        };
+        let mut network = OsString::from("--net=");
+        network.push(file);
+        let mut command = Command::new("nsenter");
+        command.arg(network).arg("--").arg(program);
+        command
+    }
+
     /// Runs something on this network. Sockets that it makes stay there, wherever they are used afterwards, and so
     /// do processes that it starts.
     ///

@@ -29,7 +29,7 @@ pub use https::{Answer, Behaviour, Post};
 
 use crate::authority::{Authority, Certificate};
 use crate::dns::Data;
-use crate::host::addresses::{LoopbackAddress, Port};
+use crate::host::addresses::{Port, RelayAddress};
 use crate::target::Target;
 
 /// Seconds for which its records are good.
@@ -70,7 +70,7 @@ pub struct Received {
 /// A peer that is played. It ends with this value.
 pub struct Peer {
     domain: String,
-    address: LoopbackAddress,
+    address: RelayAddress,
     authority: Authority,
     authorities: PathBuf,
     names: Dns,
@@ -105,8 +105,12 @@ impl Peer {
     /// No address is free, or the testbed of this relay has no DNS or authority.
     pub fn announce(relay: &Target, domain: &str) -> anyhow::Result<Self> {
         let ports = [Port::Https.number(), Port::Mx.number()];
-        let address = LoopbackAddress::take(&ports)?;
         let dns = relay.dns.as_ref().context("a testbed without DNS")?;
+        let address = match relay.network {
+            None => RelayAddress::take_for(&ports)?,
+            // There is one for all that is not a host.
+            Some(_) => RelayAddress::on_own_network(dns.ipv4()?),
+        };
         dns.change(|zone| {
             zone.set(domain, TTL, &[Data::Mx(10, domain.into())])?;
             zone.set(domain, TTL, &[Data::A(address.ip())])

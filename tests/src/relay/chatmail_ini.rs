@@ -110,11 +110,11 @@ fn testbed_settings(
         ),
         setting(
             "filtermail_metrics",
-            address.socket(Port::FiltermailMetrics).to_string(),
+            address.local(Port::FiltermailMetrics).to_string(),
         ),
         setting(
             "doveauth_metrics",
-            address.socket(Port::DoveauthMetrics).to_string(),
+            address.local(Port::DoveauthMetrics).to_string(),
         ),
     ]
 }
@@ -159,9 +159,9 @@ fn bridge_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) 
         ("dovecot_lmtp_socket", path(&layout.dovecot_lmtp())),
         (
             "postfix_smtp_fallback",
-            address.socket(Port::Fallback).to_string(),
+            address.local(Port::Fallback).to_string(),
         ),
-        ("postfix_return", address.socket(Port::Return).to_string()),
+        ("postfix_return", address.local(Port::Return).to_string()),
         ("postfix_config_dir", path(&layout.postfix_etc())),
         ("postfix_log", path(&layout.log("postfix"))),
         // Only root may listen on the usual ones, on the other side too.
@@ -172,7 +172,7 @@ fn bridge_settings(layout: &Layout, address: &RelayAddress, authorities: &Path) 
         ("mxdeliv_source_address", address.ip().to_string()),
         (
             "mxdeliv_metrics",
-            address.socket(Port::BridgeMetrics).to_string(),
+            address.local(Port::BridgeMetrics).to_string(),
         ),
     ]
     .into_iter()

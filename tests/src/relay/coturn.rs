@@ -84,6 +84,7 @@ pub(super) fn program(relay: &Relay) -> Program {
         ],
         user: Some(USER),
         low_ports: false,
+        network: relay.network.clone(),
         environment: Vec::new(),
         sockets: Vec::new(),
         log: relay.layout.log(NAME),

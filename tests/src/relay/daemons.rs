@@ -13,7 +13,7 @@ use chatmail::config::Listen;
 use nix::unistd::chown;
 
 use super::options::Variant;
-use super::{Relay, nginx};
+use super::{Host, Relay, nginx};
 use crate::binaries;
 use crate::host::users::{BRIDGE_USER, FILTER_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
@@ -31,6 +31,7 @@ pub(super) fn of(relay: &Relay) -> &'static [(&'static str, &'static str)] {
         (BRIDGE, BRIDGE_USER),
     ];
     match relay.options.variant {
+        Variant::Full if relay.host == Host::Backend => &ALL[1..2],
         Variant::Full if relay.has_bridge() => &ALL,
         Variant::Full => &ALL[..2],
         Variant::Plain | Variant::ClassicSettings | Variant::OpenDkim => &[],
@@ -66,7 +67,9 @@ pub(super) fn dkim_records(relay: &Relay) -> anyhow::Result<String> {
 
 /// A relay that is known by its address has no DNS to put a key into.
 fn signs(relay: &Relay) -> bool {
-    relay.options.variant == Variant::Full && relay.config.mail_domain.ip().is_none()
+    relay.host != Host::Backend
+        && relay.options.variant == Variant::Full
+        && relay.config.mail_domain.ip().is_none()
 }
 
 /// Runs `filtermail dkim` as an operator would, and gives what it prints.
@@ -102,6 +105,7 @@ pub(super) fn programs(relay: &Relay) -> anyhow::Result<Vec<Program>> {
                 command: command(relay, name)?,
                 user: Some(user),
                 low_ports: false,
+                network: relay.network.clone(),
                 environment: Vec::new(),
                 sockets: sockets(relay, name, user)?,
                 log: relay.layout.log(name),
@@ -181,7 +185,10 @@ fn sockets(relay: &Relay, daemon: &str, user: &str) -> anyhow::Result<Vec<Arc<Ow
 pub(super) fn answering(relay: &Relay) -> impl Iterator<Item = SocketAddr> {
     let config = &relay.config;
     let bridge = config.mxdeliv_metrics.filter(|_| relay.has_bridge());
-    [config.filtermail_metrics, config.doveauth_metrics, bridge]
+    let filter = config
+        .filtermail_metrics
+        .filter(|_| relay.host != Host::Backend);
+    [filter, config.doveauth_metrics, bridge]
         .into_iter()
         .flatten()
 }

@@ -1,14 +1,15 @@
 //! A private Dovecot.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use chatmail::config::ByteSize;
 use minijinja::Value;
 
-use super::Relay;
 use super::options::{PLAIN_PASSWORD, ServerSetting, Variant};
+use super::{Host, Relay};
 use crate::binaries;
 use crate::host::addresses::Port;
 use crate::host::dovecot::Language;
@@ -39,16 +40,19 @@ const CLASSIC_PUSH_SCRIPT: &str = include_str!("../../config/classic-push-notifi
 /// What runs the push script. It comes with Debian's dovecot-core.
 const PUSH_PLUGINS: &str = "mail_lua notify push_notification push_notification_lua";
 
+/// By which backends know each other.
+const DOVEADM_PASSWORD: &str = "testbed-doveadm-password";
+
 /// How much larger than what Postfix accepts a stored message may be: Postfix counts what the client
 /// sends, Dovecot what it stores, with Return-Path and Delivered-To. Postfix is to be the one that
 /// refuses, since it can do so while the sender listens.
 const TRACE_HEADERS: u64 = 64 << 10;
 
-/// Writes Dovecot's configuration.
+/// Writes Dovecot's configuration. Of several hosts each must show a certificate of these `authorities` (a PEM file).
 ///
 /// # Errors
 /// A file cannot be written.
-pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
+pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()> {
     let layout = &relay.layout;
     let config = &relay.config;
     let owner = Owner::of(MAIL_USER)?;
@@ -71,8 +75,15 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
             path(&for_postfix.join("dovecot-lmtp")),
         ),
         ("dovecot_listen", relay.address.ip().to_string().into()),
-        ("dovecot_imap_port", Port::Imap.number().into()),
-        ("dovecot_imaps_port", Port::Imaps.number().into()),
+        ("dovecot_imap_port", relay.socket(Port::Imap).port().into()),
+        (
+            "dovecot_imaps_port",
+            relay.socket(Port::Imaps).port().into(),
+        ),
+        ("dovecot_host", host(relay).into()),
+        ("dovecot_authorities", path(authorities)),
+        ("dovecot_doveadm_password", path(&layout.doveadm_password())),
+        ("dovecot_lan_address", relay.address.ip().to_string().into()),
         // The testbed's clients reach all ports.
         ("dovecot_alpn_port", "".into()),
         ("dovecot_tls_chain", path(&layout.certificate())),
@@ -120,10 +131,23 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
         render(PUSH_SCRIPT, &values)?
     };
     fs::write(layout.push_script(), push_script)?;
+    if relay.host == Host::Backend {
+        let file = layout.doveadm_password();
+        fs::write(&file, DOVEADM_PASSWORD)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640))?;
+        let for_mail_user = Owner {
+            uid: Owner::ROOT.uid,
+            ..owner
+        };
+        for_mail_user.own(&file)?;
+    }
     let template = match Language::installed()? {
         Language::V2_3 => {
             fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
             DOVECOT_CONF
+        }
+        Language::V2_4 if relay.host != Host::Whole => {
+            bail!("there are fronts and backends with Dovecot 2.3 only, as Debian 12 has it");
         }
         Language::V2_4 => {
             fs::write(layout.auth_script(), AUTH_SCRIPT)?;
@@ -139,6 +163,14 @@ pub(super) fn configure(relay: &Relay) -> anyhow::Result<()> {
     }
     fs::write(layout.dovecot_conf(), configuration)?;
     Ok(())
+}
+
+fn host(relay: &Relay) -> &'static str {
+    match relay.host {
+        Host::Whole => "whole",
+        Host::Front(_) => "front",
+        Host::Backend => "backend",
+    }
 }
 
 fn imap_plugins(relay: &Relay) -> String {
@@ -199,6 +231,7 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
         command,
         user: None,
         low_ports: false,
+        network: relay.network.clone(),
         sockets: Vec::new(),
         environment: Vec::new(),
         log: relay.layout.log("dovecot"),

@@ -51,6 +51,7 @@ pub(super) fn program(relay: &Relay) -> Program {
         ],
         user: Some(IROH_USER),
         low_ports: false,
+        network: relay.network.clone(),
         environment: vec![("RUST_LOG", "error".into())],
         sockets: Vec::new(),
         log: relay.layout.log(NAME),

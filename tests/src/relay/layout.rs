@@ -65,6 +65,11 @@ impl Layout {
         self.etc().join("dovecot.conf")
     }
 
+    /// By what backends know each other.
+    pub fn doveadm_password(&self) -> PathBuf {
+        self.etc().join("doveadm-password")
+    }
+
     /// How Dovecot 2.3 asks doveauth.
     pub fn auth_conf(&self) -> PathBuf {
         self.etc().join("auth.conf")

@@ -13,8 +13,11 @@ mod postfix;
 mod ready;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use chatmail::Config;
 
 pub use layout::Layout;
@@ -25,6 +28,7 @@ pub use options::{
 use crate::authority::{Authority, Certificate};
 use crate::dns::{Dns, DnsServer};
 use crate::host::addresses::{Port, RelayAddress};
+use crate::host::network::Network;
 use crate::supervisor::Program;
 use crate::target::{Endpoint, Limits, Process, Target};
 
@@ -36,9 +40,23 @@ pub struct Relay {
     address: RelayAddress,
     options: RelayOptions,
     kind: RelayKind,
+    host: Host,
+    network: Network,
     dns: Dns,
     config: Config,
     chatmail_ini: String,
+}
+
+/// What a host has of a relay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Host {
+    /// All of it.
+    #[default]
+    Whole,
+    /// What clients and other relays talk to, under this name, and no mailboxes.
+    Front(String),
+    /// Mailboxes, and nothing that clients or other relays could talk to.
+    Backend,
 }
 
 impl Relay {
@@ -56,9 +74,45 @@ impl Relay {
         dns: &Dns,
         authority: &Authority,
     ) -> anyhow::Result<Self> {
-        let layout = Layout::new(folder);
         let address = RelayAddress::take()?;
         let domain = mail_domain(kind.domain, number, &address);
+        let layout = Layout::new(folder);
+        let own = (Host::Whole, address, Network::Own);
+        Self::planned(name, layout, options, kind, domain, own, dns, authority)
+    }
+
+    /// Settles the configuration of a host of a relay that has several, each with an address on a network that
+    /// nobody else uses. Nothing is written yet.
+    ///
+    /// # Errors
+    /// An option is not allowed.
+    pub fn plan_host(
+        name: String,
+        folder: PathBuf,
+        options: &RelayOptions,
+        (host, ip, network): (Host, Ipv4Addr, Network),
+        dns: &Dns,
+        authority: &Authority,
+    ) -> anyhow::Result<Self> {
+        let kind = options.kind;
+        let address = RelayAddress::on_own_network(ip);
+        let domain = mail_domain(kind.domain, 1, &address);
+        let layout = Layout::new(folder);
+        let own = (host, address, network);
+        Self::planned(name, layout, options, kind, domain, own, dns, authority)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that a relay is made of")]
+    fn planned(
+        name: String,
+        layout: Layout,
+        options: &RelayOptions,
+        kind: RelayKind,
+        domain: String,
+        (host, address, network): (Host, RelayAddress, Network),
+        dns: &Dns,
+        authority: &Authority,
+    ) -> anyhow::Result<Self> {
         let (chatmail_ini, config) = chatmail_ini::compose(
             &layout,
             &address,
@@ -74,6 +128,8 @@ impl Relay {
             address,
             options: options.clone(),
             kind,
+            host,
+            network,
             dns: dns.clone(),
             config,
             chatmail_ini,
@@ -89,10 +145,38 @@ impl Relay {
         if self.config.mail_domain.ip().is_some() {
             return Ok(());
         }
+        self.publish_keys(dns)?;
+        dns.add_relay(&self.domain(), self.address.ip())
+    }
+
+    /// Tells the DNS what signatures are checked with.
+    ///
+    /// # Errors
+    /// filtermail does not tell its keys.
+    pub fn publish_keys(&self, dns: &mut DnsServer) -> anyhow::Result<()> {
         for record in daemons::dkim_records(self)?.lines() {
             dns.add_line(record)?;
         }
-        dns.add_relay(&self.domain(), self.address.ip())
+        Ok(())
+    }
+
+    /// Signs with the keys of another host, which was configured as this one was.
+    ///
+    /// # Errors
+    /// A key cannot be copied.
+    pub fn share_keys_of(&self, other: &Self) -> anyhow::Result<()> {
+        for key in fs::read_dir(other.layout.dkim_keys())? {
+            let key = key?;
+            // Into the file that is there, which has the owner and the mode it needs.
+            let to = self.layout.dkim_keys().join(key.file_name());
+            fs::copy(key.path(), &to).with_context(|| format!("writing {}", to.display()))?;
+        }
+        Ok(())
+    }
+
+    /// The domain of its addresses.
+    pub fn mail_domain(&self) -> &str {
+        self.config.mail_domain.as_str()
     }
 
     /// Makes the relay's folders and writes its configuration.
@@ -103,6 +187,9 @@ impl Relay {
         self.layout.create(&self.config.mailboxes_dir)?;
         self.certify(authority)?;
         daemons::configure(self)?;
+        if self.host == Host::Backend {
+            return dovecot::configure(self, authority.file());
+        }
         if self.options.variant == Variant::OpenDkim {
             opendkim::configure(self)?;
         }
@@ -113,15 +200,20 @@ impl Relay {
             coturn::configure(self)?;
             iroh_relay::configure(self)?;
         }
-        dovecot::configure(self)?;
+        dovecot::configure(self, authority.file())?;
         postfix::configure(self, authority.file())
     }
 
     fn certify(&self, authority: &Authority) -> anyhow::Result<()> {
         let named = self.config.mail_domain.ip().is_none();
+        let host_name = match &self.host {
+            Host::Front(name) => Some(name.clone()),
+            Host::Whole | Host::Backend => None,
+        };
         let names = named
             .then(|| self.domain())
             .into_iter()
+            .chain(host_name)
             .chain([self.address.ip().to_string()])
             .collect();
         // No public authority knows the other kinds of relays.
@@ -151,7 +243,9 @@ impl Relay {
             programs.push(coturn::program(self));
             programs.push(iroh_relay::program(self));
         }
-        programs.push(postfix::program(self)?);
+        if self.host != Host::Backend {
+            programs.push(postfix::program(self)?);
+        }
         programs.push(dovecot::program(self)?);
         Ok(programs)
     }
@@ -166,18 +260,16 @@ impl Relay {
 
     /// The relay's address card.
     pub fn target(&self) -> Target {
-        let endpoint = |port| Endpoint::from(self.address.socket(port));
+        let endpoint = |port| Endpoint::from(self.socket(port));
         let process = |pidfile, tree| Process { pidfile, tree };
-        let mut procs = BTreeMap::from([
-            (
-                "postfix".to_owned(),
-                process(self.layout.queue().join("pid/master.pid"), true),
-            ),
-            (
-                "dovecot".to_owned(),
-                process(self.layout.dovecot_base().join("master.pid"), true),
-            ),
-        ]);
+        let mut procs = BTreeMap::from([(
+            "dovecot".to_owned(),
+            process(self.layout.dovecot_base().join("master.pid"), true),
+        )]);
+        if self.host != Host::Backend {
+            let pidfile = self.layout.queue().join("pid/master.pid");
+            procs.insert("postfix".to_owned(), process(pidfile, true));
+        }
         if self.has_bridge() {
             let pidfile = self.layout.pidfile(nginx::NAME);
             procs.insert(nginx::NAME.to_owned(), process(pidfile, true));
@@ -207,6 +299,10 @@ impl Relay {
             chatmail_ini: self.layout.chatmail_ini(),
             state_dir: self.layout.root().to_owned(),
             dns: Some(self.dns.clone()),
+            network: match &self.network {
+                Network::Own => None,
+                namespace => Some(namespace.clone()),
+            },
             procs,
         }
     }
@@ -224,12 +320,26 @@ impl Relay {
 
     /// Whether it exchanges mail with peers over HTTPS.
     fn has_bridge(&self) -> bool {
-        has_bridge(&self.options, self.kind)
+        self.host != Host::Backend && has_bridge(&self.options, self.kind)
     }
 
     /// Whether it has servers for calls and realtime data.
     fn has_calls(&self) -> bool {
-        has_calls(&self.options, self.kind)
+        self.host != Host::Backend && has_calls(&self.options, self.kind)
+    }
+
+    /// Where it listens for something. Fronts find a backend's services at the usual ports: what Dovecot is told of a
+    /// backend is a host, and no port.
+    fn socket(&self, port: Port) -> SocketAddr {
+        let mut socket = self.address.socket(port);
+        if self.host == Host::Backend {
+            match port {
+                Port::Imap => socket.set_port(143),
+                Port::Imaps => socket.set_port(993),
+                _ => {}
+            }
+        }
+        socket
     }
 
     fn domain(&self) -> String {

@@ -156,6 +156,7 @@ pub(super) fn program(relay: &Relay) -> Program {
         command: words.map(Into::into).collect(),
         user: None,
         low_ports: false,
+        network: relay.network.clone(),
         environment: Vec::new(),
         sockets: Vec::new(),
         log: layout.log("nginx"),

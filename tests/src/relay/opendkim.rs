@@ -49,6 +49,7 @@ pub(super) fn program(relay: &Relay) -> Program {
         command: vec![NAME.into(), "-f".into(), "-x".into(), conf(relay).into()],
         user: Some(NAME),
         low_ports: false,
+        network: relay.network.clone(),
         environment: Vec::new(),
         sockets: Vec::new(),
         log: relay.layout.log(NAME),

@@ -11,7 +11,7 @@ use chatmail::config::Listen;
 use minijinja::Value;
 
 use super::options::{ServerSetting, Variant};
-use super::{Relay, opendkim};
+use super::{Host, Relay, opendkim};
 use crate::host::addresses::Port;
 use crate::supervisor::{Program, Stage};
 use crate::template::render;
@@ -114,6 +114,7 @@ pub(super) fn program(relay: &Relay) -> anyhow::Result<Program> {
         ],
         user: None,
         low_ports: false,
+        network: relay.network.clone(),
         sockets: Vec::new(),
         environment: vec![("MAIL_CONFIG", etc.into())],
         log: relay.layout.log("postfix"),
@@ -139,7 +140,10 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
     let host_name = match literal {
         // A host name must be one; brackets are for addresses.
         Some(_) => "literal.test".to_owned(),
-        None => relay.domain(),
+        None => match &relay.host {
+            Host::Front(name) => name.clone(),
+            Host::Whole | Host::Backend => relay.domain(),
+        },
     };
     let [queue_lifetime, bounce_lifetime] = match relay.options.queue_lifetime {
         Some(seconds) => [seconds, seconds].map(|seconds| format!("{seconds}s")),
@@ -200,6 +204,7 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
 fn service_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, Value)>> {
     let config = &relay.config;
     let service = |port| Value::from(relay.address.socket(port).to_string());
+    let local = |port| Value::from(relay.address.local(port).to_string());
     let mut values = vec![
         ("postfix_tables", path(&relay.layout.postfix_etc())),
         ("postfix_mx_service", service(Port::Mx)),
@@ -217,8 +222,8 @@ fn service_values(relay: &Relay) -> anyhow::Result<Vec<(&'static str, Value)>> {
         values.extend([
             ("postfix_route_socket", route_socket.into()),
             ("postfix_return_socket", return_socket.into()),
-            ("postfix_fallback_service", service(Port::Fallback)),
-            ("postfix_return_service", service(Port::Return)),
+            ("postfix_fallback_service", local(Port::Fallback)),
+            ("postfix_return_service", local(Port::Return)),
         ]);
     }
     Ok(values)

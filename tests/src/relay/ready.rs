@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::options::Variant;
-use super::{Relay, daemons, opendkim};
+use super::{Host, Relay, daemons, opendkim};
 use crate::host::addresses::Port;
 
 /// A slow machine gets this long; two cores need a second.
@@ -23,7 +23,10 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
     if relay.options.variant == Variant::Full {
         for metrics in daemons::answering(relay) {
             let what = format!("a daemon's metrics at {metrics}");
-            eventually(&what, async || TcpStream::connect(metrics).await.is_ok()).await?;
+            // They are for the host itself.
+            let connect = || std::net::TcpStream::connect(metrics).is_ok();
+            let answers = async || relay.network.enter(connect).unwrap_or(false);
+            eventually(&what, answers).await?;
         }
     }
     if relay.options.variant == Variant::OpenDkim {
@@ -33,12 +36,15 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
     }
     // Dovecot first: a service of Postfix that finds nobody to ask about logins ends, and is not
     // started again within a minute.
-    for (port, greeting) in [
+    let has_mail = relay.host != Host::Backend;
+    let greetings = [
         (Port::Imap, "* OK "),
         (Port::Mx, "220 "),
         (Port::Submission, "220 "),
-    ] {
-        let address = relay.address.socket(port);
+    ];
+    let greetings = greetings.into_iter();
+    for (port, greeting) in greetings.filter(|(port, _)| has_mail || *port == Port::Imap) {
+        let address = relay.socket(port);
         eventually(&format!("{port:?} at {address}"), || {
             greets(address, greeting)
         })
@@ -48,12 +54,14 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
     let https = relay.has_bridge().then_some(Port::Https);
     let calls = [Port::Http, Port::Turn, Port::IrohRelay];
     let calls = calls.into_iter().filter(|_| relay.has_calls());
-    for port in [Port::Smtps, Port::Imaps]
+    for port in has_mail
+        .then_some(Port::Smtps)
         .into_iter()
+        .chain([Port::Imaps])
         .chain(https)
         .chain(calls)
     {
-        let address = relay.address.socket(port);
+        let address = relay.socket(port);
         let listens = async || TcpStream::connect(address).await.is_ok();
         eventually(&format!("{port:?} at {address}"), listens).await?;
     }
