@@ -100,12 +100,14 @@ impl AuthDict {
         };
         let found = self.accounts.account(&address).await;
         let Found { account, proxy } = found.map_err(|error| self.trouble.failure(&error))?;
-        let proxy = proxy.as_deref();
+        let is_here = proxy.is_none();
         match account {
             // Dovecot's LMTP server refuses what it finds no user for.
             Account::Missing | Account::Blocked => Ok(None),
-            Account::Locked => self.fields(&address, None, proxy),
-            Account::Present(hash) => self.fields(&address, Some(&hash), proxy),
+            // Mail that was on its way here when the mailbox went elsewhere, or is where no mailboxes are.
+            _ if !is_here => Err(Failure("a mailbox is on another host".into())),
+            Account::Locked => self.fields(&address, None, None),
+            Account::Present(hash) => self.fields(&address, Some(&hash), None),
         }
     }
 

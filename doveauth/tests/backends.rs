@@ -70,13 +70,16 @@ async fn accounts_go_to_backends_by_weight_and_fronts_say_where() {
                 here.path(&format!("mail/{name}@x.org")).to_str().unwrap()
             );
             assert_eq!(answer["password"], made["password"]);
-            for other in [there, &front] {
-                let answer = fields(&other.ask("auth", question.as_bytes()).await);
-                assert_eq!(
-                    (&answer["proxy"], &answer["host"]),
-                    (&"y".into(), &home.into())
-                );
-            }
+        }
+        for other in [there, &front] {
+            let answer = fields(&other.ask("auth", login(&name).as_bytes()).await);
+            assert_eq!(
+                (&answer["proxy"], &answer["host"]),
+                (&"y".into(), &home.into())
+            );
+            // Nothing is delivered where the mailbox is not.
+            let answer = other.ask("auth", userdb(&name).as_bytes()).await;
+            assert!(answer.starts_with('F'), "{answer}");
         }
     }
     let (status, listed) = backends(&front, &["list"]);
@@ -153,7 +156,7 @@ async fn the_first_backend_adopts_the_accounts_of_a_relay_of_one_host() {
         "one\t192.0.2.1\t1\tactive\t1\ntwo\t192.0.2.2\t1\tactive\t0\n"
     );
     let front = host(&url, "");
-    let there = fields(&front.ask("auth", userdb("bob").as_bytes()).await);
+    let there = fields(&front.ask("auth", login("bob").as_bytes()).await);
     assert_eq!(there["host"], "192.0.2.1");
 }
 
