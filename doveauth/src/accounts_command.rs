@@ -6,6 +6,7 @@
 mod change;
 mod desk;
 mod moving;
+mod relocate;
 mod report;
 mod sessions;
 mod show;
@@ -70,6 +71,17 @@ pub enum AccountsCommand {
         /// What to change, and how to report it
         #[command(flatten)]
         accounts: Accounts,
+    },
+    /// Take an account with its mailbox to another backend
+    #[command(after_help = MOVE_AFTER_HELP)]
+    Move {
+        /// Which account
+        address: Address,
+        /// The backend's name
+        backend: String,
+        /// Print a JSON object: {"address": "…", "outcome": "…"}
+        #[arg(long)]
+        json: bool,
     },
     /// Give an account another password
     #[command(after_help = PASSWD_AFTER_HELP)]
@@ -151,6 +163,16 @@ Sessions are ended. For `tombstone_days` (chatmail.ini) nobody gets an account w
 Exit status: 0 all are deleted, 1 some were no accounts, 70 a mailbox cannot be deleted (try again), 78
 configuration error.";
 
+const MOVE_AFTER_HELP: &str = "\
+Examples:
+    doveauth accounts move abc123def@chat.example b2
+
+To be run on the backend that has the mailbox. It copies the mailbox (doveadm backup, port 24245 of the other backend),
+ends the sessions, copies what is new, and removes the mailbox here. From the end of the sessions on logins are told to
+try again, and mail waits. What was killed goes on when it is run again; with this backend for a target, it is given up.
+Exit status: 0 done, 1 there is no such account, 2 it cannot be moved so, 70 it stays where it is, or has to be run again,
+78 configuration error.";
+
 const PASSWD_AFTER_HELP: &str = "\
 Examples:
     doveauth accounts passwd abc123def@chat.example
@@ -208,6 +230,11 @@ impl AccountsCommand {
             Self::Delete { accounts } => change::delete(&desk, config, accounts, out)?,
             Self::Import => moving::import(&desk, config, out)?,
             Self::Export => moving::export(&desk, config, out)?,
+            Self::Move {
+                address,
+                backend,
+                json,
+            } => relocate::relocate(config, address, backend, *json, out)?,
             Self::Passwd {
                 address,
                 stdin,

@@ -1,5 +1,8 @@
 //! Being the mail user while something is done with its files.
 
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use anyhow::{anyhow, bail};
 use chatmail::Config;
 use nix::unistd::{Gid, Uid, User, geteuid, setegid, seteuid};
@@ -39,6 +42,13 @@ impl MailUser {
         let done = work();
         self.leave()?;
         Ok(done)
+    }
+
+    /// Has a program run as this user, for good.
+    pub(crate) fn become_in(self, command: &mut Command) {
+        if let Some(ids) = self.0 {
+            command.uid(ids.user.as_raw()).gid(ids.group.as_raw());
+        }
     }
 
     /// Does something as who we were, in the middle of [`run`](Self::run).

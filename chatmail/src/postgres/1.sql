@@ -8,6 +8,7 @@ CREATE TABLE backends (
 );
 
 -- Accounts. `password` is what a password file holds ({SHA512-CRYPT}...); whatever is no hash locks the account.
+-- `moving_to`: the backend that gets the mailbox; with `closed` nobody may use it meanwhile.
 -- `last_login` is a day counted from 1970-01-01. `expiring`: about to be deleted, unless somebody logs in. An
 -- account without backend is one of a relay that has none: of whichever host is asked.
 CREATE TABLE accounts (
@@ -17,7 +18,9 @@ CREATE TABLE accounts (
     blocked boolean NOT NULL DEFAULT false,
     cleartext boolean NOT NULL DEFAULT false,
     expiring boolean NOT NULL DEFAULT false,
-    backend text COLLATE "C"
+    backend text COLLATE "C",
+    moving_to text COLLATE "C",
+    closed boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 90);
 
 CREATE INDEX accounts_expiring ON accounts (backend) WHERE expiring;

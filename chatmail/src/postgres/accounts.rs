@@ -13,7 +13,7 @@ use crate::tombstones::Day;
 use crate::{Address, Config};
 
 /// What the columns of [`stored`] are.
-const SELECT: &str = "SELECT a.password, a.last_login, a.blocked, a.cleartext, a.expiring, a.backend, b.host, a.address \
+const SELECT: &str = "SELECT a.password, a.last_login, a.blocked, a.cleartext, a.expiring, a.backend, b.host, a.moving_to, a.closed, a.address \
     FROM accounts a LEFT JOIN backends b ON b.name = a.backend";
 
 /// The one question that is asked for every login and every recipient.
@@ -45,6 +45,10 @@ pub struct Stored {
     pub backend: Option<Box<str>>,
     /// Where that is; `None` when there is no such backend.
     host: Option<Box<str>>,
+    /// The backend that gets its mailbox, while that is on its way.
+    moving_to: Option<Box<str>>,
+    /// Whether nobody may use it meanwhile.
+    closed: bool,
 }
 
 /// What came of making an account.
@@ -134,8 +138,15 @@ impl PostgresAccounts {
     /// Where sessions of an account go; `None`: they stay here.
     ///
     /// # Errors
-    /// Its backend is not in the table.
+    /// Its backend is not in the table, or its mailbox is on its way to another than this one.
     pub fn proxy(&self, stored: &Stored) -> Result<Option<Box<str>>, PostgresError> {
+        if stored.moving_to.is_some() && stored.moving_to.as_deref() == self.here.as_deref() {
+            return Ok(None);
+        }
+        if stored.closed {
+            let why = "a mailbox is on its way to another backend";
+            return Err(PostgresError::new(why));
+        }
         if self.is_here(stored) {
             return Ok(None);
         }
@@ -470,6 +481,8 @@ fn stored(row: &Row) -> Result<Stored, PostgresError> {
         expiring: row.try_get("expiring")?,
         backend: text("backend")?,
         host: text("host")?,
+        moving_to: text("moving_to")?,
+        closed: row.try_get("closed")?,
     })
 }
 

@@ -14,6 +14,7 @@
 //! - [`PostgresAccounts`]: the accounts
 //! - [`tables`]: invites, block list, tombstones
 //! - [`backends`]: which host keeps which mailboxes
+//! - [`relocation`]: accounts that go from one backend to another
 //! - [`moving`]: from mailbox directories to the database, and back
 
 mod accounts;
@@ -23,6 +24,7 @@ mod expiry;
 mod known;
 pub mod moving;
 mod password_file;
+pub mod relocation;
 mod schema;
 mod silence;
 pub mod tables;

@@ -2,14 +2,17 @@
 //!
 //! | entry of IMAP | what |
 //! |---|---|
-//! | `/private/devicetoken` of a mailbox | tokens of the account's devices: each `SETMETADATA` adds one, `NIL` removes all; they come back separated by a blank |
+//! | `/private/devicetoken` of a mailbox | tokens of the account's devices: each `SETMETADATA` adds one or, separated by a blank, several; `NIL` removes all; they come back separated by a blank |
 //! | `/shared/vendor/deltachat/irohrelay` | `iroh_relay` of `chatmail.ini` |
 //! | `/shared/vendor/deltachat/turn` | the TURN server with credentials, see [`turn`] |
 //! | `/shared/vendor/deltachat/maxsmtprecipients` | the most recipients that Postfix takes for a message |
 //! | `/shared/vendor/deltachat/appversions` | the content of `appversions_file` |
 //!
-//! Push scripts of classic relays set `/private/messagenew` when a message was delivered; see [`crate::push`]. Nothing else can
-//! be set, and nothing else is there.
+//! When an account moves to another host Dovecot asks for all keys of a mailbox (`doveadm sync`), is told of the tokens,
+//! and sets them there, all at once.
+//!
+//! Push scripts of classic relays set `/private/messagenew` when a message was delivered; see [`crate::push`]. Nothing
+//! else can be set, and nothing else is there.
 
 pub mod file;
 pub mod key;
@@ -20,6 +23,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chatmail::dict::codec::Iterate;
+use chatmail::dict::server::Rows;
 use chatmail::dict::{Change, ChangeSet, Failure, Handler};
 use chatmail::{Address, Config};
 use tokio::io::AsyncReadExt as _;
@@ -28,7 +33,7 @@ use crate::metrics::{Metrics, Outcome};
 use crate::push::Push;
 use crate::push::arrivals::tell;
 use crate::trouble::Trouble;
-use file::{TokenChange, TokenStore};
+use file::{MetadataError, TokenChange, TokenStore};
 use key::MetadataKey;
 use tokens::Token;
 use turn::Turn;
@@ -53,7 +58,7 @@ pub struct MetadataDict {
     max_recipients: u32,
     app_versions: Option<PathBuf>,
     metrics: Metrics,
-    trouble: Trouble,
+    trouble: Arc<Trouble>,
 }
 
 /// What a commit asks for.
@@ -82,13 +87,16 @@ impl MetadataDict {
             max_recipients: rate.min(POSTFIX_RECIPIENTS),
             app_versions: config.appversions_file.clone(),
             metrics,
-            trouble: Trouble::new(NAME),
+            trouble: Arc::new(Trouble::new(NAME)),
         }
     }
 
     async fn value(&self, key: &[u8], user: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         Ok(match MetadataKey::parse(key) {
-            Some(MetadataKey::DeviceToken) => self.device_tokens(user).await?,
+            Some(MetadataKey::DeviceToken) => {
+                let told = device_tokens(&self.tokens, user).await;
+                Some(told.map_err(|error| self.trouble.failure(&error))?)
+            }
             Some(MetadataKey::IrohRelay) => Some(self.iroh_relay.clone()),
             // Without credentials a client makes its calls without our server: no reason to fail.
             Some(MetadataKey::Turn) => self.turn.answer().await.unwrap_or_else(|error| {
@@ -101,16 +109,6 @@ impl MetadataDict {
         }
         .filter(|value| !value.is_empty())
         .map(String::into_bytes))
-    }
-
-    async fn device_tokens(&self, user: &[u8]) -> Result<Option<String>, Failure> {
-        let Ok(address) = Address::try_from(user) else {
-            return Ok(None);
-        };
-        let tokens = self.tokens.tokens(&address).await;
-        let tokens = tokens.map_err(|error| self.trouble.failure(&error))?;
-        let tokens: Vec<_> = tokens.iter().map(Token::as_str).collect();
-        Ok(Some(tokens.join(" ")))
     }
 
     async fn app_versions(&self) -> Option<String> {
@@ -150,12 +148,44 @@ impl Handler for MetadataDict {
         value
     }
 
+    fn iterate(&self, request: &Iterate) -> Rows {
+        let key = [request.path.as_slice(), b"devicetoken"].concat();
+        if !request.path.ends_with(b"/")
+            || MetadataKey::parse(&key) != Some(MetadataKey::DeviceToken)
+        {
+            return Box::new(std::iter::empty());
+        }
+        let (tokens, user) = (Arc::clone(&self.tokens), request.user.clone());
+        // Rows are gone through on a thread that may wait.
+        let runtime = tokio::runtime::Handle::current();
+        let trouble = Arc::clone(&self.trouble);
+        let row = std::iter::once_with(move || {
+            let told = runtime.block_on(device_tokens(&tokens, &user));
+            told.map_err(|error| trouble.failure(&error))
+        });
+        Box::new(row.filter_map(move |told| match told {
+            Ok(told) if told.is_empty() => None,
+            Ok(told) => Some(Ok((key.clone(), told.into_bytes()))),
+            Err(failure) => Some(Err(failure)),
+        }))
+    }
+
     async fn commit(&self, changes: ChangeSet) -> Result<(), Failure> {
         let changed = self.change(&changes).await;
         let outcome = Outcome::of(&changed.as_ref().map(Some));
         self.metrics.count(NAME, outcome);
         changed
     }
+}
+
+/// The tokens of an account, separated by a blank.
+async fn device_tokens(tokens: &TokenStore, user: &[u8]) -> Result<String, MetadataError> {
+    let Ok(address) = Address::try_from(user) else {
+        return Ok(String::new());
+    };
+    let tokens = tokens.tokens(&address).await?;
+    let tokens: Vec<_> = tokens.iter().map(Token::as_str).collect();
+    Ok(tokens.join(" "))
 }
 
 /// What changes ask for: all of them are of a kind that there is, or none is made.
@@ -166,8 +196,10 @@ fn wanted(changes: &[Change]) -> Result<Wanted, Failure> {
             change;
         match (MetadataKey::parse(key), change) {
             (Some(MetadataKey::DeviceToken), Change::Set { value, .. }) => {
-                let token = Token::parse(value).ok_or_else(|| Failure("not a token".into()))?;
-                wanted.tokens.push(TokenChange::Set(token));
+                for word in value.split(|byte| *byte == b' ') {
+                    let token = Token::parse(word).ok_or_else(|| Failure("not a token".into()))?;
+                    wanted.tokens.push(TokenChange::Set(token));
+                }
             }
             (Some(MetadataKey::DeviceToken), Change::Unset { .. }) => {
                 wanted.tokens.push(TokenChange::Clear);
@@ -225,20 +257,27 @@ mod tests {
         let token = |text: &str| TokenChange::Set(Token::parse(text.as_bytes()).unwrap());
         let changes = [
             set("priv/g/devicetoken", "a"),
+            set("priv/g/devicetoken", "c d"),
             unset("priv/g/devicetoken"),
             set("priv/h/devicetoken", "b"),
             set("priv/g/messagenew", ""),
             unset("priv/g/messagenew"),
         ];
         let expected = Wanted {
-            tokens: vec![token("a"), TokenChange::Clear, token("b")],
+            tokens: vec![
+                token("a"),
+                token("c"),
+                token("d"),
+                TokenChange::Clear,
+                token("b"),
+            ],
             new_message: true,
         };
         assert_eq!(wanted(&changes), Ok(expected));
     }
 
     #[rstest]
-    #[case(set("priv/g/devicetoken", "two words"))]
+    #[case(set("priv/g/devicetoken", "two  blanks"))]
     #[case(set("priv/g/devicetoken", ""))]
     #[case(set("priv/g/comment", "x"))]
     #[case(unset("priv/g/comment"))]
