@@ -62,7 +62,7 @@ impl Connection {
 ///
 /// # Errors
 /// Any answer is wrong.
-pub(super) fn round(
+pub(in crate::bench) fn round(
     socket: &Path,
     requests: &[String],
     connections: usize,
