@@ -204,7 +204,7 @@ fn each_backend_removes_its_own_mailboxes_and_rows_go_once() -> anyhow::Result<(
         let (old, older) = two_people(&cluster).await?;
         for person in [&old, &older] {
             let age = format!(
-                "UPDATE accounts SET last_login = 0 WHERE address = '{}'",
+                "UPDATE accounts SET last_login = 1 WHERE address = '{}'",
                 person.address
             );
             cluster.databases[0].sql(&age)?;
