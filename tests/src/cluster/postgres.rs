@@ -32,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts the server, unless and until it is to be away.
-const WHEN_WANTED: &str = r#"while [ -e "$1" ]; do sleep 0.05; done; shift; exec "$@""#;
+const WHEN_WANTED: &str = r#"while [ -e "$1" ]; do sleep 0.05; done; shift; "$@" & server=$!
+    trap 'kill -INT "$server"; wait "$server"; exit' TERM; wait "$server""#;
 
 /// A PostgreSQL server of a cluster.
 #[derive(Clone, Debug, Serialize, Deserialize)]
