@@ -137,7 +137,7 @@ async fn a_file_that_cannot_be_read_is_a_failure() {
 #[case::of_the_server(&format!("B1\tbob@x.org\nS1\t{SERVER}/turn\tx\nC1"))]
 #[case::deleting_what_is_the_servers(&format!("B1\tbob@x.org\nU1\t{SERVER}/turn\nC1"))]
 #[case::no_token(&format!("B1\tbob@x.org\nS1\t{TOKEN_KEY}\t\nC1"))]
-#[case::two_words(&format!("B1\tbob@x.org\nS1\t{TOKEN_KEY}\ttwo words\nC1"))]
+#[case::one_of_two_words_too_long(&format!("B1\tbob@x.org\nS1\t{TOKEN_KEY}\ta {}\nC1", "x".repeat(2049)))]
 #[case::too_long(&format!("B1\tbob@x.org\nS1\t{TOKEN_KEY}\t{}\nC1", "x".repeat(2049)))]
 #[case::one_of_two(&format!("B1\tbob@x.org\nS1\t{TOKEN_KEY}\ta\nS1\tpriv/g/comment\tx\nC1"))]
 #[case::nobody(&format!("B1\t\nS1\t{TOKEN_KEY}\ta\nC1"))]
@@ -151,6 +151,16 @@ async fn what_cannot_be_set_fails_and_changes_nothing(#[case] request: &str) {
     assert!(reply.starts_with("F1\t"), "{reply}");
     assert_eq!(fs::read_dir(relay.path("mail")).unwrap().count(), 1);
     assert_eq!(tokens(&relay).await, "N\n");
+}
+
+/// As `doveadm` does with a mailbox that moves to another host.
+#[tokio::test]
+async fn several_tokens_can_be_set_at_once() {
+    let relay = start("");
+    let request = format!("B1\tbob@x.org\nS1\t{TOKEN_KEY}\tone two\nC1");
+    assert_eq!(ask(&relay, &request).await, "O1\n");
+    let told = tokens(&relay).await;
+    assert!(told == "Oone two\n" || told == "Otwo one\n", "{told}");
 }
 
 #[rstest]

@@ -156,8 +156,8 @@ fn a_database_that_is_slow_or_out_of_connections_lets_those_in_who_are_known() -
         let (alice, bob) = two_people(&cluster).await?;
         let message = writes(front, &alice, &bob).await?;
         arrived(front, &bob, &message, 1).await?;
-        let mut count = 1;
-        for trouble in ["slow", "silent", "out of connections"] {
+        let troubles = ["slow", "silent", "out of connections"];
+        for (count, trouble) in (1..).zip(troubles) {
             match trouble {
                 // An answer takes many seconds.
                 "slow" => cluster.slow_down(&database.host, 1000)?,
@@ -188,7 +188,6 @@ fn a_database_that_is_slow_or_out_of_connections_lets_those_in_who_are_known() -
             let found = messages(&mut inbox, count).await.with_context(context)?;
             assert_eq!(found.len(), count, "{trouble}");
             ensure!(found[count - 1].message.ends_with(&message.body));
-            count += 1;
         }
         Ok(())
     })?;

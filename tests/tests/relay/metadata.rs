@@ -130,7 +130,7 @@ async fn nothing_else_can_be_set() -> anyhow::Result<()> {
         }
     }
     let too_long = "x".repeat(5000);
-    for no_token in ["two words", "", &too_long] {
+    for no_token in ["", &too_long] {
         refused(set(&mut imap, "INBOX", TOKEN, no_token).await).context("no token")?;
     }
     ensure!(get(&mut imap, "INBOX", TOKEN).await?.is_none());
