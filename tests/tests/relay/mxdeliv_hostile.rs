@@ -242,6 +242,7 @@ async fn an_address_literal_is_where_the_connection_comes_from() -> anyhow::Resu
 
 #[tokio::test]
 async fn no_request_is_smuggled_inside_another() -> anyhow::Result<()> {
+    // What follows a request without any length is another request, by the book: not one of these.
     let mut stranger = Stranger::new().await?;
     let (good, inner) = (stranger.writes()?, stranger.writes()?);
     let smuggled = {
@@ -320,7 +321,6 @@ async fn no_request_is_smuggled_inside_another() -> anyhow::Result<()> {
         (format!("Content-Length: 0x{size:x}"), &smuggled),
         (format!("Content-Length: {}{size}", u64::MAX), &smuggled),
         ("Content-Length: -1".to_owned(), &smuggled),
-        ("X: no length".to_owned(), &smuggled),
     ] {
         let head = format!(
             "POST /mxdeliv HTTP/1.1\r\nHost: chat.test\r\n{envelope}Connection: keep-alive\r\n\
