@@ -111,7 +111,7 @@ pub const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "throughput",
-        summary: "submission to mailbox, eight senders; a classic relay's settings without daemons too (a minute)",
+        summary: "submission to mailbox, eight senders; a classic relay's settings without daemons too (two minutes)",
         run: throughput::run,
     },
     Bench {
