@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, chown, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::unistd::{User, geteuid};
 use rusqlite::Connection;
 
@@ -36,24 +38,55 @@ pub(super) fn create(
 fn prepare_folder(folder: &Path, mail_user: Option<&str>) -> Result<Option<Owner>, DatabaseError> {
     let mail_user = mail_user.unwrap_or_default();
     let mail_owner = mail_owner(mail_user).map_err(file("find the owner of", folder))?;
-    match std::fs::metadata(folder) {
-        Ok(_) if !geteuid().is_root() => Ok(None),
-        Ok(found) => match mail_owner {
-            Some((user, _)) if user != found.uid() => Err(DatabaseError::Folder {
-                folder: folder.into(),
-                mail_user: mail_user.into(),
-            }),
-            owner => Ok(owner.or(Some((found.uid(), found.gid())))),
-        },
+    let found = match std::fs::metadata(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let made = DirBuilder::new().mode(0o700).create(folder);
-            made.map_err(file("make the folder", folder))?;
-            if let Some((user, group)) = mail_owner {
-                chown(folder, Some(user), Some(group)).map_err(file("give away", folder))?;
-            }
-            Ok(mail_owner)
+            make_folder(folder, mail_owner)?;
+            std::fs::metadata(folder)
         }
-        Err(error) => Err(file("look at", folder)(error)),
+        found => found,
+    };
+    let found = found.map_err(file("look at", folder))?;
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    match mail_owner {
+        Some((user, _)) if user != found.uid() => Err(DatabaseError::Folder {
+            folder: folder.into(),
+            mail_user: mail_user.into(),
+        }),
+        owner => Ok(owner.or(Some((found.uid(), found.gid())))),
+    }
+}
+
+/// Makes the folder, unless another process has meanwhile. Under another name first: it is never there as a folder of
+/// root's, which the mail user could not use, not even when we are killed on the way.
+fn make_folder(folder: &Path, owner: Option<Owner>) -> Result<(), DatabaseError> {
+    let temporary = temporary_name(folder).map_err(file("name", folder))?;
+    let made = DirBuilder::new().mode(0o700).create(&temporary);
+    made.map_err(file("make the folder", folder))?;
+    let given = owner.map_or(Ok(()), |(user, group)| {
+        chown(&temporary, Some(user), Some(group)).map_err(file("give away", folder))
+    });
+    let named = given
+        .and_then(|()| name_folder(&temporary, folder).map_err(file("make the folder", folder)));
+    if !matches!(named, Ok(true)) {
+        std::fs::remove_dir(&temporary).map_err(file("remove", &temporary))?;
+    }
+    named.map(drop)
+}
+
+/// Gives a folder its name; `false` when another process has made one of that name.
+fn name_folder(temporary: &Path, folder: &Path) -> io::Result<bool> {
+    let flag = RenameFlags::RENAME_NOREPLACE;
+    let named = match renameat2(AT_FDCWD, temporary, AT_FDCWD, folder, flag) {
+        // A file system that does not know the flag replaces a folder only if nothing is in it.
+        Err(Errno::EINVAL) => std::fs::rename(temporary, folder),
+        named => named.map_err(io::Error::from),
+    };
+    match named.as_ref().map_err(io::Error::kind) {
+        Ok(()) => Ok(true),
+        Err(ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty) => Ok(false),
+        Err(_) => named.map(|()| true),
     }
 }
 

@@ -171,3 +171,23 @@ fn root_makes_files_for_the_mail_user() {
     create(&own);
     assert_eq!(std::fs::metadata(&own).unwrap().uid(), nobody.uid.as_raw());
 }
+
+#[test]
+fn many_make_the_folder_and_the_file_at_once() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("made/tables");
+        let begin = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    begin.wait();
+                    open_or_create(&path, Duration::from_secs(100), "nobody").unwrap();
+                });
+            }
+        });
+        // Nobody has left a folder that is not the one.
+        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+    }
+}
