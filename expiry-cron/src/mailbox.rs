@@ -58,6 +58,12 @@ impl Trail {
         self.0.extend_from_slice(mailbox.to_bytes());
     }
 
+    /// The name of the mailbox itself, with what is not printable written as an escape.
+    pub fn mailbox(&self) -> impl std::fmt::Display {
+        let name = self.0.split(|octet| *octet == b'/').next();
+        name.unwrap_or_default().escape_ascii()
+    }
+
     /// Does something one directory further down.
     fn below<T>(&mut self, name: &CStr, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.0.len();

@@ -49,10 +49,15 @@ pub fn quota(
     mailbox: &Path,
 ) -> Result<u64, QuotaError> {
     let mailbox = open(config, mailbox)?;
-    let mut trimming = Quota { rules, removed: 0 };
+    let mut trimming = Quota {
+        rules,
+        mailbox: &mailbox,
+        removed: 0,
+    };
     let trimmed = trim(&mailbox, target, &mut Room::default(), &mut trimming);
     let removed = trimming.removed;
     if removed > 0 {
+        // Dovecot may have counted while messages went.
         let counted = mailbox.remove_file(QUOTA_FILE);
         counted.map_err(cannot("remove the mailbox's quota file"))?;
     }
@@ -94,6 +99,7 @@ fn open(config: &Config, mailbox: &Path) -> Result<Directory, QuotaError> {
 
 struct Quota<'a> {
     rules: &'a Rules,
+    mailbox: &'a Directory,
     removed: u64,
 }
 
@@ -103,6 +109,10 @@ impl Trimming for Quota<'_> {
     }
 
     fn remove(&mut self, directory: &Directory, message: &Candidate) -> io::Result<bool> {
+        if self.removed == 0 {
+            // First, so that no command that is killed leaves a count of what is gone.
+            self.mailbox.remove_file(QUOTA_FILE)?;
+        }
         let removed = directory.remove_file(message.name.as_c_str())?;
         self.removed += u64::from(removed);
         Ok(removed)

@@ -29,7 +29,7 @@
 //! | `over-quota-other-names` | names without a size | they neither count nor go |
 //! | `over-quota-folders` | folders, `tmp` | they neither count nor go |
 //! | `over-quota-ties` | messages of the same second | the smaller one first, then by name |
-//! | `maildirsize` | something has gone from a mailbox | Dovecot's count goes too, so that it counts anew |
+//! | `maildirsize` | something goes from a mailbox | Dovecot's count goes before it, so that it counts anew |
 //! | `maildirsize-unchanged` | nothing has gone | it stays |
 //! | `empty` | a mailbox with nothing in it, changed over a day ago | it goes |
 //!

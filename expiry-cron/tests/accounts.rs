@@ -113,6 +113,7 @@ fn a_login_that_began_before_the_decision_saves_the_account() {
     let tree = unused_account();
     let accounts = AccountService::from_config(&tree.config()).unwrap();
     let day = SystemTime::now();
+    common::set_time(&tree.path("a@x.org/password"), 1_000_000_000);
     let summary = run_while(&tree, Duration::from_secs(10), |_| {
         // Dovecot has asked for the hash before, and now reports the login.
         let noted = block_on(accounts.record_login(&address(), day));

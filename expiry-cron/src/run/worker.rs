@@ -139,29 +139,31 @@ impl<'a> Worker<'a> {
 
     /// Messages, the quota, and the mailbox itself if nothing is in it.
     fn content(&mut self, name: &CStr, mailbox: &Directory) {
-        let before = self.counts.removed_messages;
+        let mut count = Count::of(mailbox);
         let mut visitor = Expiry {
             job: self.job,
             counts: &mut self.counts,
+            count: &mut count,
             inbox_bytes: 0,
         };
         let any = walk(mailbox, &mut self.trail, &mut self.room, &mut visitor);
         let inbox_bytes = visitor.inbox_bytes;
         if inbox_bytes > self.job.rules.trim_to() {
-            self.trim(mailbox);
+            self.trim(mailbox, &mut count);
         }
-        if self.counts.removed_messages > before {
-            self.remove_count(mailbox);
+        if count.is_over {
+            self.remove_new_count(mailbox);
         }
         if !any {
             self.empty(name);
         }
     }
 
-    fn trim(&mut self, mailbox: &Directory) {
+    fn trim(&mut self, mailbox: &Directory, count: &mut Count<'_>) {
         let mut trimming = OverQuota {
             job: self.job,
             counts: &mut self.counts,
+            count,
             trail: &self.trail,
             removed: 0,
         };
@@ -179,20 +181,12 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Has Dovecot count anew what is in the mailbox.
-    fn remove_count(&mut self, mailbox: &Directory) {
-        let removed = match self.job.acts {
-            true => mailbox.remove_file(QUOTA_FILE),
-            false => mailbox.status(QUOTA_FILE).map(|found| found.is_some()),
-        };
-        match removed {
-            Ok(true) => {
-                self.counts.removed_files += 1;
-                let mailbox = &self.trail;
-                self.job.tell(|| format!("{mailbox}/{QUOTA_FILE}"));
-            }
-            Ok(false) => {}
-            Err(error) => self.trouble("remove a quota file", &error),
+    /// Dovecot may have counted while messages went.
+    fn remove_new_count(&mut self, mailbox: &Directory) {
+        if self.job.acts
+            && let Err(error) = mailbox.remove_file(QUOTA_FILE)
+        {
+            self.trouble("remove a quota file", &error);
         }
     }
 
@@ -227,14 +221,53 @@ impl<'a> Worker<'a> {
     }
 }
 
+/// Dovecot's count of what is in a mailbox. It is removed before the first message is, so that no run that is
+/// killed leaves a count of what is gone; Dovecot then counts anew.
+struct Count<'a> {
+    mailbox: &'a Directory,
+    is_over: bool,
+}
+
+impl<'a> Count<'a> {
+    fn of(mailbox: &'a Directory) -> Self {
+        Self {
+            mailbox,
+            is_over: false,
+        }
+    }
+
+    /// A message is about to go.
+    fn end(&mut self, job: &Job<'_>, counts: &mut Counts, at: &Trail) {
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let removed = match job.acts {
+            true => self.mailbox.remove_file(QUOTA_FILE),
+            false => self.mailbox.status(QUOTA_FILE).map(|found| found.is_some()),
+        };
+        match removed {
+            Ok(true) => {
+                counts.removed_files += 1;
+                job.tell(|| format!("{}/{QUOTA_FILE}", at.mailbox()));
+            }
+            Ok(false) => {}
+            Err(error) => {
+                counts.errors += 1;
+                job.narrator.trouble("remove a quota file", at, &error);
+            }
+        }
+    }
+}
+
 /// Removes messages by their age, and adds up the others of the INBOX.
-struct Expiry<'a> {
+struct Expiry<'a, 'm> {
     job: &'a Job<'a>,
     counts: &'a mut Counts,
+    count: &'a mut Count<'m>,
     inbox_bytes: u64,
 }
 
-impl Visitor for Expiry<'_> {
+impl Visitor for Expiry<'_, '_> {
     fn message(&mut self, at: &Trail, message: Message<'_>) {
         self.counts.messages += 1;
         let status = message.status;
@@ -248,6 +281,7 @@ impl Visitor for Expiry<'_> {
             }
             return;
         };
+        self.count.end(self.job, self.counts, at);
         let removed = match self.job.acts {
             true => message.directory.remove_file(message.name),
             false => Ok(true),
@@ -287,14 +321,15 @@ fn count_removed(counts: &mut Counts, reason: Reason, bytes: u64) {
 }
 
 /// Removes the oldest messages of a mailbox that is too full.
-struct OverQuota<'a> {
+struct OverQuota<'a, 'm> {
     job: &'a Job<'a>,
     counts: &'a mut Counts,
+    count: &'a mut Count<'m>,
     trail: &'a Trail,
     removed: u64,
 }
 
-impl Trimming for OverQuota<'_> {
+impl Trimming for OverQuota<'_, '_> {
     /// On a dry run what goes by age is still there.
     fn leaves_out(&self, part: Part, directory: &Directory, name: &CStr) -> bool {
         let goes = |status: crate::directory::Status| {
@@ -312,6 +347,7 @@ impl Trimming for OverQuota<'_> {
 
     fn remove(&mut self, directory: &Directory, message: &Candidate) -> io::Result<bool> {
         let status = directory.status(&*message.name)?;
+        self.count.end(self.job, self.counts, self.trail);
         let removed = match self.job.acts {
             true => directory.remove_file(&*message.name)?,
             false => status.is_some(),
