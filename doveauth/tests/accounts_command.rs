@@ -9,24 +9,13 @@ mod common;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
 use common::{Relay, Store};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 const LOGIN: &str = "Lshared/passdb/a password\"bob@x.org\tbob@x.org";
-
-fn doveauth(relay: &Relay, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doveauth"));
-    command
-        .arg("--config")
-        .arg(relay.path("chatmail.ini"))
-        .args(arguments)
-        .env_remove("JOURNAL_STREAM")
-        .stdin(Stdio::null());
-    command
-}
 
 fn ended(output: &Output, status: i32) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -36,7 +25,7 @@ fn ended(output: &Output, status: i32) -> (String, String) {
 }
 
 fn run(relay: &Relay, status: i32, arguments: &[&str]) -> (String, String) {
-    ended(&doveauth(relay, arguments).output().unwrap(), status)
+    ended(&relay.command(arguments).output().unwrap(), status)
 }
 
 fn lines(relay: &Relay, status: i32, arguments: &[&str]) -> Vec<Value> {
@@ -47,7 +36,8 @@ fn lines(relay: &Relay, status: i32, arguments: &[&str]) -> Vec<Value> {
 }
 
 fn with_input(relay: &Relay, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = doveauth(relay, arguments)
+    let mut child = relay
+        .command(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -154,7 +144,7 @@ async fn sessions_that_are_not_ended_are_told_and_no_error(
     relay.ask("auth", format!("{LOGIN}\n").as_bytes()).await;
     fs::write(relay.path("doveadm/status"), format!("{status}\n")).unwrap();
     for command in ["block", "passwd", "delete"] {
-        let output = doveauth(&relay, &["accounts", command, "--json", "bob@x.org"]);
+        let output = relay.command(&["accounts", command, "--json", "bob@x.org"]);
         let (out, err) = ended(&{ output }.output().unwrap(), 0);
         let line: Value = serde_json::from_str(&out).unwrap();
         assert_eq!(line["sessions"], sessions, "{command}");
@@ -327,7 +317,7 @@ async fn root_acts_as_the_mail_user() {
     assert!(!relay.path("mail/bob@x.org").exists());
 
     let (_, err) = {
-        let mut command = doveauth(&relay, &["accounts", "block", "eve@x.org"]);
+        let mut command = relay.command(&["accounts", "block", "eve@x.org"]);
         use std::os::unix::process::CommandExt as _;
         let output = command.uid(1).gid(1).output().unwrap();
         ended(&output, 70)

@@ -5,19 +5,10 @@
 #[allow(dead_code, reason = "each program uses a part of it")]
 mod common;
 
-use std::process::Command;
-
 use common::Relay;
+use common::questions::{login, userdb};
 use postgres_server::Server;
 use serde_json::Value;
-
-fn login(name: &str) -> String {
-    format!("Lshared/passdb/a password\"{name}@x.org\t{name}@x.org\n")
-}
-
-fn userdb(name: &str) -> String {
-    format!("Lshared/userdb/{name}@x.org\t{name}@x.org\n")
-}
 
 /// The fields of an answer.
 fn fields(answer: &str) -> Value {
@@ -30,16 +21,7 @@ fn host(url: &str, name: &str) -> Relay {
 
 /// What a command on a host says, and how it ends.
 fn backends(relay: &Relay, arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_doveauth"))
-        .arg("--config")
-        .arg(relay.path("chatmail.ini"))
-        .arg("backends")
-        .args(arguments)
-        .env_remove("JOURNAL_STREAM")
-        .output()
-        .unwrap();
-    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    (output.status.code().unwrap(), text)
+    relay.operator(&[&["backends"], arguments].concat())
 }
 
 #[tokio::test]

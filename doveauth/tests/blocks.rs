@@ -20,16 +20,7 @@ use serde_json::{Value, json};
 
 /// `doveauth blocks` on the list of a relay.
 fn blocks(relay: &Relay, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_doveauth"));
-    command
-        .arg("--config")
-        .arg(relay.path("chatmail.ini"))
-        .arg("blocks")
-        .args(arguments)
-        // Diagnostics belong to whoever called, not into a journal.
-        .env_remove("JOURNAL_STREAM")
-        .stdin(Stdio::null());
-    command
+    relay.command(&[&["blocks"], arguments].concat())
 }
 
 /// Runs it with something to read.

@@ -1,8 +1,10 @@
 //! A doveauth in this process, on sockets in a temporary directory.
 
 pub(crate) mod log;
+pub(crate) mod questions;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chatmail::Config;
@@ -110,6 +112,29 @@ impl Relay {
         let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let listed = self.ask("auth", b"I0\t0\tshared/userdb/\t\n").await;
         names.all(|name| !name.contains('@')) && listed == "\n"
+    }
+
+    /// The operator's command with these arguments and nothing to read.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doveauth"));
+        command
+            .arg("--config")
+            .arg(self.path("chatmail.ini"))
+            .args(arguments)
+            // Diagnostics belong to whoever called, not into a journal.
+            .env_remove("JOURNAL_STREAM")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What that command says (both its outputs), and how it ends.
+    pub(crate) fn operator(&self, arguments: &[&str]) -> (i32, String) {
+        let output = self.command(arguments).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(text).unwrap(),
+        )
     }
 
     /// A file of an account, or a socket: relative to the temporary directory.
