@@ -48,6 +48,7 @@ pub mod registration;
 pub mod reply;
 pub mod smtp;
 pub mod telemetry;
+pub mod tls;
 pub mod tombstones;
 
 pub use address::{Address, AddressError, Domain, LocalPart};

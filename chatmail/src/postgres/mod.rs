@@ -28,14 +28,11 @@ pub mod relocation;
 mod schema;
 mod silence;
 pub mod tables;
-mod tls;
 mod url;
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +43,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use accounts::{For, Made, NotNow, PostgresAccounts, Stored};
 pub use blocks::LiveBlocks;
@@ -53,31 +51,14 @@ pub use url::DatabaseUrl;
 
 use self::silence::Silence;
 use crate::Config;
+use crate::tls::{self, TlsError};
 
 /// Why the database cannot be used, by how it is set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// The file of certificate authorities cannot be read.
-    #[error(
-        "cannot read the certificate authorities in {path}: {source}; install ca-certificates or set \
-         database_authorities",
-        path = path.display()
-    )]
-    Authorities {
-        /// Which.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// There are none in it.
-    #[error("{path} holds no certificate authority in PEM; set database_authorities", path = path.display())]
-    NoAuthorities {
-        /// Which.
-        path: PathBuf,
-    },
     /// TLS.
-    #[error("TLS cannot be used: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The pool.
     #[error("no pool of connections: {0}")]
     Pool(#[from] deadpool_postgres::BuildError),
@@ -146,8 +127,8 @@ impl Postgres {
         };
         let manager = match url.wants_tls() {
             true => {
-                let tls = tls::connector(&config.database_authorities)?;
-                Manager::from_config(settings, tls, how)
+                let tls = tls::client(&config.database_authorities, "database_authorities")?;
+                Manager::from_config(settings, MakeRustlsConnect::new(tls), how)
             }
             false => Manager::from_config(settings, NoTls, how),
         };

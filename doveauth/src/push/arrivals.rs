@@ -55,6 +55,12 @@ pub struct Arrivals {
     taken: PathBuf,
     /// Files that were taken, and since when.
     open: Vec<(BufReader<File>, Instant)>,
+    teller: Teller,
+}
+
+/// Tells apps of messages.
+#[derive(Debug)]
+struct Teller {
     push: Option<Push>,
     tokens: Arc<TokenStore>,
     metrics: Metrics,
@@ -68,10 +74,12 @@ impl Arrivals {
             file: file.into(),
             taken: file.with_added_extension("taken"),
             open: Vec::new(),
-            push,
-            tokens,
-            metrics,
-            trouble: Arc::new(LogLimit::new()),
+            teller: Teller {
+                push,
+                tokens,
+                metrics,
+                trouble: Arc::new(LogLimit::new()),
+            },
         }
     }
 
@@ -121,14 +129,7 @@ impl Arrivals {
 
     async fn try_take(&mut self) -> io::Result<()> {
         for (file, _) in &mut self.open {
-            queue(
-                file,
-                self.push.as_ref(),
-                &self.tokens,
-                &self.metrics,
-                &self.trouble,
-            )
-            .await?;
+            self.teller.queue(file).await?;
         }
         self.open.retain(|(_, since)| since.elapsed() < KEPT_OPEN);
         // What an earlier run has not come to the end of.
@@ -147,21 +148,14 @@ impl Arrivals {
             Err(error) => return Err(error),
         };
         let mut file = BufReader::new(file);
-        queue(
-            &mut file,
-            self.push.as_ref(),
-            &self.tokens,
-            &self.metrics,
-            &self.trouble,
-        )
-        .await?;
+        self.teller.queue(&mut file).await?;
         fs::remove_file(&self.taken)?;
         self.open.push((file, Instant::now()));
         Ok(())
     }
 
     fn complain(&self, error: &io::Error) {
-        if let Some(suppressed) = self.trouble.allow() {
+        if let Some(suppressed) = self.teller.trouble.allow() {
             let file = self.file.display();
             tracing::error!(
                 suppressed,
@@ -171,40 +165,37 @@ impl Arrivals {
     }
 }
 
-/// Tells of what stands between here and the file's end.
-async fn queue(
-    file: &mut BufReader<File>,
-    push: Option<&Push>,
-    tokens: &Arc<TokenStore>,
-    metrics: &Metrics,
-    trouble: &Arc<LogLimit>,
-) -> io::Result<()> {
-    loop {
-        let mut addresses = HashSet::new();
-        let mut lines = 0;
-        while addresses.len() < TOGETHER_MAX
-            && let Some(line) = next_line(file)?
-        {
-            lines += 1;
-            addresses.extend(Address::try_from(line.as_slice()));
+impl Teller {
+    /// Tells of what stands between here and the file's end.
+    async fn queue(&self, file: &mut BufReader<File>) -> io::Result<()> {
+        loop {
+            let mut addresses = HashSet::new();
+            let mut lines = 0;
+            while addresses.len() < TOGETHER_MAX
+                && let Some(line) = next_line(file)?
+            {
+                lines += 1;
+                addresses.extend(Address::try_from(line.as_slice()));
+            }
+            if lines == 0 {
+                return Ok(());
+            }
+            self.metrics.count_deliveries(lines);
+            let Some(push) = &self.push else { continue };
+            let mut telling = JoinSet::new();
+            for address in addresses {
+                let (push, tokens) = (push.clone(), Arc::clone(&self.tokens));
+                let trouble = Arc::clone(&self.trouble);
+                telling.spawn(async move {
+                    if let Err(error) = tell(&push, &tokens, &address).await
+                        && let Some(suppressed) = trouble.allow()
+                    {
+                        tracing::error!(suppressed, "a new message is told to nobody: {error}");
+                    }
+                });
+            }
+            while telling.join_next().await.is_some() {}
         }
-        if lines == 0 {
-            return Ok(());
-        }
-        metrics.count_deliveries(lines);
-        let Some(push) = push else { continue };
-        let mut telling = JoinSet::new();
-        for address in addresses {
-            let (push, tokens, trouble) = (push.clone(), Arc::clone(tokens), Arc::clone(trouble));
-            telling.spawn(async move {
-                if let Err(error) = tell(&push, &tokens, &address).await
-                    && let Some(suppressed) = trouble.allow()
-                {
-                    tracing::error!(suppressed, "a new message is told to nobody: {error}");
-                }
-            });
-        }
-        while telling.join_next().await.is_some() {}
     }
 }
 

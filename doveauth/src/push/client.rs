@@ -1,16 +1,11 @@
 //! Posts tokens to the notification server, over one HTTP/2 connection.
 
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
+use chatmail::tls::{self, TlsError};
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode, Version};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::metadata::tokens::Token;
 
@@ -29,16 +24,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Why nothing can be posted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    #[error(
-        "cannot read the certificate authorities in {path}: {source}; install ca-certificates or set \
-         notification_authorities",
-        path = path.display()
-    )]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error("{path} holds no certificate authority in PEM; set notification_authorities", path = path.display())]
-    Empty { path: PathBuf },
-    #[error("TLS cannot be used: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("HTTP cannot be used: {0}")]
     Http(#[from] reqwest::Error),
 }
@@ -72,8 +59,10 @@ pub(super) struct NotificationServer {
 impl NotificationServer {
     /// The server at `url`, whose certificate one of these `authorities` (a PEM file) must have signed.
     pub(super) fn new(url: &str, authorities: &Path) -> Result<Self, ClientError> {
+        let mut tls = tls::client(authorities, "notification_authorities")?;
+        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let client = Client::builder()
-            .tls_backend_preconfigured(tls(authorities)?)
+            .tls_backend_preconfigured(tls)
             .https_only(true)
             .redirect(Policy::none())
             .referer(false)
@@ -120,24 +109,4 @@ fn shown(error: &reqwest::Error) -> String {
     let first: &(dyn std::error::Error + 'static) = error;
     let innermost = std::iter::successors(Some(first), |error| error.source()).last();
     innermost.map_or_else(|| "no answer".into(), ToString::to_string)
-}
-
-fn tls(authorities: &Path) -> Result<ClientConfig, ClientError> {
-    let pem = std::fs::read(authorities).map_err(|source| ClientError::Unreadable {
-        path: authorities.into(),
-        source,
-    })?;
-    let mut roots = RootCertStore::empty();
-    // What is no certificate that we can use is left out, as is usual with such collections.
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).flatten());
-    if roots.is_empty() {
-        let path = authorities.into();
-        return Err(ClientError::Empty { path });
-    }
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
 }

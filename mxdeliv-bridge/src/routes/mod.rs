@@ -35,6 +35,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use chatmail::database::DatabaseError;
 use chatmail::dns::{Dns, DnsFailure, NoServers};
+use chatmail::tls::TlsError;
 use chatmail::{Config, Domain};
 use prometheus_client::registry::Registry;
 use rustls::ClientConfig;
@@ -48,7 +49,6 @@ use post::Shared;
 use store::Store;
 
 pub use endpoint::{Endpoint, Override, OverrideError, PATH};
-pub use tls::TlsError;
 
 /// Knows peers and posts to them. Clones share what is known.
 #[derive(Clone, Debug)]
@@ -174,9 +174,10 @@ impl Routes {
         limits: Limits,
     ) -> Result<Self, RoutesError> {
         let dns = Dns::new(config)?;
-        let strict = tls::strict(&config.mxdeliv_authorities)?;
+        let strict = chatmail::tls::client(&config.mxdeliv_authorities, "mxdeliv_authorities")?;
         let source = config.mxdeliv_source_address;
-        let https = Https::new(strict, tls::lax()?, &dns, source, &limits)?;
+        let lax = tls::lax().map_err(TlsError::from)?;
+        let https = Https::new(strict, lax, &dns, source, &limits)?;
         let (store, loaded) = Store::open(config)?;
         let clock = Clock::new();
         let mut knowledge = Knowledge::new(limits, config.mxdeliv_peer_port);
