@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, bail};
 
@@ -32,14 +33,18 @@ impl Language {
     }
 }
 
-/// What the Dovecot that is installed says of its version.
+/// What the Dovecot that is installed says of its version. It is asked once: a process that has found one keeps to it.
 ///
 /// # Errors
 /// There is none.
-pub fn installed_version() -> anyhow::Result<String> {
+pub fn installed_version() -> anyhow::Result<&'static str> {
+    static SAID: OnceLock<String> = OnceLock::new();
+    if let Some(said) = SAID.get() {
+        return Ok(said);
+    }
     let output = Command::new("dovecot").arg("--version").output();
     let output = output.context("running dovecot")?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(SAID.get_or_init(|| String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
 /// What else a relay needs with the Dovecot of this Debian, which need not be installed yet: 2.4 asks doveauth by a
