@@ -184,12 +184,13 @@ changed, 78 configuration error.";
 
 const IMPORT_AFTER_HELP: &str = "\
 Examples:
-    doveauth accounts import && systemctl restart doveauth
+    doveauth accounts import && systemctl daemon-reload && systemctl restart doveauth
 
-Set database_url and backend_name, run it, restart doveauth. With accounts go invites, block list and tombstones;
-mailboxes stay where they are. Logins go on all the time. From its start until doveauth is restarted nobody can make an
-account, so that no address can be taken twice: whoever tries is told to try again. An account that is in the
-database already stays as it is there. A run that was killed is followed by another.
+Set database_url and backend_name, run it, have systemd read its units again (a database over the network is one that the
+nightly job has to be let to), and restart doveauth. With accounts go invites, block list and tombstones; mailboxes stay
+where they are. Logins go on all the time. From its start until doveauth is restarted nobody can make an account, so that
+no address can be taken twice: whoever tries is told to try again. An account that is in the database already stays as it
+is there. A run that was killed is followed by another.
 Exit status: 0 done, 2 it cannot be done here, 70 it is not done (try again), 78 configuration error.";
 
 const EXPORT_AFTER_HELP: &str = "\

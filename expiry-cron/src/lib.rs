@@ -8,6 +8,7 @@
 //! - [`run`]: goes through all mailboxes; [`last_run`]: whether the clock can be believed
 //! - [`quota`]: makes room in one mailbox, for Dovecot
 //! - [`report`]: tells what is stored
+//! - [`units`]: whether systemd gives it a network
 //! - [`mailboxes`], [`mailbox`]: the walk; [`directory`]: directories by their descriptors
 //! - [`trim`]: the oldest messages of a mailbox; [`removal`]: all of a mailbox; [`account`]: whose it is
 
@@ -26,3 +27,4 @@ pub mod run;
 pub mod stamp;
 pub mod time;
 pub mod trim;
+pub mod units;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -52,6 +52,12 @@ enum Command {
     Report(ReportArgs),
     /// Check the configuration file, or explain its keys
     CheckConfig(CheckConfigArgs),
+    /// Write what systemd's units need beside what they have into FOLDER, for a generator
+    #[command(hide = true)]
+    Units {
+        /// Where
+        folder: PathBuf,
+    },
     /// Write manual pages and shell completions, for a package
     #[command(hide = true)]
     Documents(DocumentsArgs),
@@ -162,9 +168,12 @@ Examples:
     expiry-cron report --min-login-age 40 --mdir cur
     expiry-cron report --json | jq .accounts
 
-Metrics have the names that the fsreport of classic relays gives them.
-Exit status: 0 done, 70 not all could be read, or the file not written, 75 stopped, 78 configuration
-error.";
+Metrics have the names that the fsreport of classic relays gives them. With a database_url accounts are
+those of this backend, counted in the database, and sizes are told of all mailboxes here; --min-login-age
+is not possible. A last login is known by its day, and counts from the beginning of that day (UTC). While
+the database is away there are neither numbers nor metrics of accounts.
+Exit status: 0 done, 70 not all could be read, the database does not answer, or the file is not written,
+75 stopped, 78 configuration error.";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -177,6 +186,7 @@ fn main() -> ExitCode {
     let exit = match arguments.command {
         Command::CheckConfig(check) => check.run(config),
         Command::Documents(documents) => documents.run::<Arguments>(),
+        Command::Units { folder } => config.run(NAME, |config| ended(units(config, &folder))),
         Command::Run(run) => config.run(NAME, |config| ended(run.run(config))),
         Command::Quota(quota) => config.run(NAME, |config| ended(quota.run(config))),
         Command::Report(report) => config.run(NAME, |config| ended(report.run(config))),
@@ -277,11 +287,16 @@ impl ReportArgs {
             };
             written.or_else(ignore_broken_pipe)?;
         }
-        Ok(match found.errors {
-            0 => End::Done,
+        Ok(match (found.errors, &found.accounts) {
+            (0, Some(_)) => End::Done,
             _ => End::Incomplete,
         })
     }
+}
+
+fn units(config: &Config, folder: &Path) -> anyhow::Result<End> {
+    expiry_cron::units::write_drop_ins(config, folder)?;
+    Ok(End::Done)
 }
 
 fn progress(verbose: bool) -> Progress {

@@ -274,3 +274,30 @@ fn killed_at_any_point_and_run_again_the_result_is_the_same() {
     assert!(killed > 0, "each run was over before it was killed");
     println!("{killed} of {KILLS} runs were killed");
 }
+
+#[test]
+fn its_units_get_a_network_if_the_database_is_there_and_not_else() {
+    let drop_ins = |settings: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().to_str().unwrap();
+        let output = Tree::with(settings).command(&["units", target]);
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+        let units = fs::read_dir(folder.path()).unwrap();
+        let drop_in = |unit: fs::DirEntry| {
+            let path = unit.path().join("database-over-network.conf");
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains("[Service]\nPrivateNetwork=no\n"), "{text}");
+            // Whatever is in the file of settings: everybody may read units.
+            assert!(!text.contains("secret"), "{text}");
+            unit.file_name().into_string().unwrap()
+        };
+        let names: BTreeSet<_> = units.map(|unit| drop_in(unit.unwrap())).collect();
+        names
+    };
+    for local in ["", "database_url = host=/run/postgresql dbname=mail"] {
+        assert_eq!(drop_ins(local), BTreeSet::new());
+    }
+    let remote = drop_ins("database_url = postgresql://me:secret@db.example/mail");
+    let both = ["expiry-cron-report.service.d", "expiry-cron.service.d"];
+    assert_eq!(remote, both.map(str::to_owned).into());
+}

@@ -6,6 +6,8 @@
 //!
 //! - `systemd/` - the units. Sockets belong to systemd: a daemon that is restarted leaves those who connect
 //!   waiting, not refused. Nothing starts before there is an `/etc/chatmail/chatmail.ini`.
+//! - `systemd-generators/` - what units get by what `chatmail.ini` says: a network for expiry-cron, if the database is
+//!   over the network.
 //! - `sysusers.conf`, `tmpfiles.conf` - users and folders. What is there already, as on a classic relay,
 //!   stays as it is.
 //! - `debian/` - the maintainer scripts. An upgrade restarts the daemons that run, and keeps the sockets. A

@@ -14,10 +14,12 @@
 //! - [`PostgresAccounts`]: the accounts
 //! - [`tables`]: invites, block list, tombstones
 //! - [`backends`]: which host keeps which mailboxes
+//! - [`activity`]: how many accounts there are, and when they were used
 //! - [`relocation`]: accounts that go from one backend to another
 //! - [`moving`]: from mailbox directories to the database, and back
 
 mod accounts;
+pub mod activity;
 pub mod backends;
 mod blocks;
 mod expiry;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::config::Value;
 
@@ -19,6 +19,12 @@ impl DatabaseUrl {
     /// Whether the server must use TLS.
     pub(super) fn wants_tls(&self) -> bool {
         self.0.get_ssl_mode() == SslMode::Require
+    }
+
+    /// Whether a server is, or may be, reached over the network, and not by a unix socket.
+    pub fn leads_over_network(&self) -> bool {
+        let mut hosts = self.0.get_hosts().iter();
+        hosts.any(|host| matches!(host, Host::Tcp(_)))
     }
 
     /// What a connection needs, with our own limits where nothing else is said.
@@ -75,6 +81,21 @@ mod tests {
         let url = DatabaseUrl::read(text).unwrap();
         assert_eq!(url.wants_tls(), tls);
         assert!(!format!("{url:?}").contains("secret"));
+    }
+
+    #[rstest]
+    #[case("postgresql://me@db.example/mail", true)]
+    #[case("postgresql://me@10.0.0.1:5433/mail", true)]
+    #[case("host=localhost dbname=mail", true)]
+    #[case("host=/run/postgresql,db.example dbname=mail", true)]
+    #[case("host=/run/postgresql dbname=mail", false)]
+    #[case("postgresql://%2Frun%2Fpostgresql/mail", false)]
+    fn the_network_is_needed_for_hosts_and_not_for_sockets(
+        #[case] text: &str,
+        #[case] network: bool,
+    ) {
+        let url = DatabaseUrl::read(text).unwrap();
+        assert_eq!(url.leads_over_network(), network);
     }
 
     #[rstest]

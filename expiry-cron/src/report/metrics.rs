@@ -12,7 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::{Active, Report};
+use super::{Accounts, Active, Report};
 
 /// The file in a folder.
 const FILE_NAME: &str = "fsreport.prom";
@@ -92,18 +92,29 @@ fn text(report: &Report) -> Result<String, std::fmt::Error> {
         count,
     );
 
-    let accounts = Family::<Kind, Gauge>::default();
-    for (kind, number) in [
-        ("all", report.accounts.all),
-        ("ci", report.accounts.ci),
-        ("user", report.accounts.user),
-    ] {
-        set(&accounts, Kind { kind }, number);
+    // Else the metrics are absent, and whoever watches them is told.
+    if let Some(accounts) = &report.accounts {
+        register_accounts(accounts, &mut registry);
     }
-    registry.register("chatmail_accounts", "Accounts", accounts);
+
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn register_accounts(accounts: &Accounts, registry: &mut Registry) {
+    let numbers = Family::<Kind, Gauge>::default();
+    for (kind, number) in [
+        ("all", accounts.all),
+        ("ci", accounts.ci),
+        ("user", accounts.user),
+    ] {
+        set(&numbers, Kind { kind }, number);
+    }
+    registry.register("chatmail_accounts", "Accounts", numbers);
 
     let active = Family::<Days, Gauge>::default();
-    for Active { days, accounts } in &report.accounts.active {
+    for Active { days, accounts } in &accounts.active {
         set(&active, Days { days: *days }, *accounts);
     }
     registry.register(
@@ -111,10 +122,6 @@ fn text(report: &Report) -> Result<String, std::fmt::Error> {
         "Accounts used within so many days, without those of tests",
         active,
     );
-
-    let mut text = String::new();
-    encode(&mut text, &registry)?;
-    Ok(text)
 }
 
 fn set<Labels>(family: &Family<Labels, Gauge>, labels: Labels, value: u64)

@@ -3,8 +3,13 @@
 //! The numbers are those of a classic relay's `fsreport`, found in the same way: an account is a mailbox
 //! with a `password` file, whose time is the last login; names that begin with `ci-` are tests; files that
 //! are not messages are "other"; the sizes of messages are told for accounts only.
+//!
+//! With a `database_url` accounts are rows: those that are pinned to this backend are counted there, and the sizes of
+//! messages are told for all mailboxes. While the database is away there is a report without accounts, and not one that
+//! says that there are none.
 
 mod metrics;
+mod rows;
 mod text;
 
 use std::ffi::CStr;
@@ -37,7 +42,7 @@ const MIB: u64 = 1024 * KIB;
 const SIZES: [u64; 7] = [0, 100 * KIB, MIB / 2, MIB, 2 * MIB, 5 * MIB, 10 * MIB];
 
 /// Names of accounts that are made by tests begin so.
-const TEST_PREFIX: &[u8] = b"ci-";
+const TEST_PREFIX: &str = "ci-";
 
 /// How to look.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +51,7 @@ pub struct Options {
     pub max: Option<u64>,
     /// The time from which days are counted back.
     pub now: Time,
-    /// Sizes are told for accounts only whose last login is that many days ago.
+    /// Sizes are told for accounts only whose last login is that many days ago. Not with a database: mailboxes do not know.
     pub min_login_age: u32,
     /// Sizes are told for messages in directories of this name only.
     pub part: Option<Part>,
@@ -65,8 +70,8 @@ pub struct Report {
     pub storage: Storage,
     /// Messages by their size, each counted in every line up to it.
     pub messages: [Sizes; SIZES.len()],
-    /// Accounts.
-    pub accounts: Accounts,
+    /// Accounts; `None` when the database that has them does not answer.
+    pub accounts: Option<Accounts>,
     /// What could not be read.
     pub errors: u64,
 }
@@ -113,12 +118,56 @@ pub struct Active {
     pub accounts: u64,
 }
 
-/// The directory of all mailboxes cannot be read.
+/// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read mailboxes_dir = {path}: {source}", path = path.display())]
-pub struct ReportError {
-    path: PathBuf,
-    source: io::Error,
+pub enum ReportError {
+    /// The directory of all mailboxes cannot be read.
+    #[error("cannot read mailboxes_dir = {path}: {source}", path = path.display())]
+    Mailboxes {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Sizes were asked for by the age of logins.
+    #[error(
+        "--min-login-age is not possible with a database_url: last logins are not in the mailboxes"
+    )]
+    LoginAge,
+}
+
+impl Accounts {
+    fn empty() -> Self {
+        let mut accounts = Self::default();
+        for (active, days) in accounts.active.iter_mut().zip(DAYS) {
+            active.days = days;
+        }
+        accounts
+    }
+
+    /// Counts accounts that were last used at this time.
+    fn count(&mut self, number: u64, are_tests: bool, last_login: Time, now: Time) {
+        self.all += number;
+        if are_tests {
+            self.ci += number;
+            return;
+        }
+        self.user += number;
+        for active in &mut self.active {
+            if last_login >= now.minus_days(active.days) {
+                active.accounts += number;
+            }
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.all += other.all;
+        self.ci += other.ci;
+        self.user += other.user;
+        for (active, more) in self.active.iter_mut().zip(&other.active) {
+            active.accounts += more.accounts;
+        }
+    }
 }
 
 impl Report {
@@ -127,12 +176,10 @@ impl Report {
         for (sizes, min_size) in report.messages.iter_mut().zip(SIZES) {
             sizes.min_size = min_size;
         }
-        for (active, days) in report.accounts.active.iter_mut().zip(DAYS) {
-            active.days = days;
-        }
         report
     }
 
+    /// Adds what another worker has found in mailboxes.
     fn add(&mut self, other: &Self) {
         self.mailboxes += other.mailboxes;
         self.storage.messages += other.storage.messages;
@@ -141,12 +188,6 @@ impl Report {
             sizes.count += more.count;
             sizes.bytes += more.bytes;
         }
-        self.accounts.all += other.accounts.all;
-        self.accounts.ci += other.accounts.ci;
-        self.accounts.user += other.accounts.user;
-        for (active, more) in self.accounts.active.iter_mut().zip(&other.accounts.active) {
-            active.accounts += more.accounts;
-        }
         self.errors += other.errors;
     }
 }
@@ -154,7 +195,8 @@ impl Report {
 /// Looks at all mailboxes; `None` when told to stop before the end.
 ///
 /// # Errors
-/// See [`ReportError`]. What cannot be read of single mailboxes is counted.
+/// See [`ReportError`]. What cannot be read of single mailboxes is counted, and that the database does not answer is
+/// logged.
 pub fn report(
     config: &Config,
     options: Options,
@@ -162,10 +204,14 @@ pub fn report(
     progress: &Progress,
 ) -> Result<Option<Report>, ReportError> {
     let path = &config.mailboxes_dir;
-    let unreadable = |source| ReportError {
+    let unreadable = |source| ReportError::Mailboxes {
         path: path.clone(),
         source,
     };
+    let in_rows = config.database_url.is_some();
+    if in_rows && options.min_login_age > 0 {
+        return Err(ReportError::LoginAge);
+    }
     let root = Directory::open_path(path).map_err(unreadable)?;
     let narrator = Narrator::new(options.verbose);
     progress.begin(&root, options.max).map_err(unreadable)?;
@@ -176,30 +222,45 @@ pub fn report(
     let worker = || Worker {
         root: &root,
         options,
+        in_rows,
         narrator: &narrator,
         room: Room::default(),
         trail: Trail::default(),
         report: Report::empty(),
+        accounts: Accounts::empty(),
     };
     let workers = mailboxes::each(&root, pass, stop, worker, |worker, name| {
         worker.mailbox(name);
         progress.step();
     });
     progress.end();
-    let mut report = Report::empty();
+    let (mut report, mut accounts) = (Report::empty(), Accounts::empty());
     for worker in workers.map_err(unreadable)? {
         report.add(&worker.report);
+        accounts.add(&worker.accounts);
     }
-    Ok((!stop.load(Relaxed)).then_some(report))
+    if stop.load(Relaxed) {
+        return Ok(None);
+    }
+    report.accounts = match in_rows {
+        false => Some(accounts),
+        true => rows::count(config, options.now)
+            .map_err(|error| tracing::error!("accounts are not counted: {error}"))
+            .ok(),
+    };
+    Ok(Some(report))
 }
 
 struct Worker<'a> {
     root: &'a Directory,
     options: Options,
+    /// Whether a database tells of accounts, and mailboxes do not.
+    in_rows: bool,
     narrator: &'a Narrator,
     room: Room,
     trail: Trail,
     report: Report,
+    accounts: Accounts,
 }
 
 impl Worker<'_> {
@@ -222,30 +283,20 @@ impl Worker<'_> {
             Account::Present(last_login) | Account::Expiring(last_login) => Some(last_login),
             Account::Expired | Account::None => None,
         };
+        let last_login = last_login.filter(|&time| time != Time::EPOCH);
         let now = self.options.now;
-        if let Some(last_login) = last_login.filter(|&time| time != Time::EPOCH) {
-            count_account(&mut self.report.accounts, name, last_login, now);
+        if let Some(last_login) = last_login {
+            let is_test = name.to_bytes().starts_with(TEST_PREFIX.as_bytes());
+            self.accounts.count(1, is_test, last_login, now);
         }
         let newest = now.minus_days(self.options.min_login_age);
         let mut visitor = Content {
-            tells_sizes: last_login.is_some_and(|time| time != Time::EPOCH && time <= newest),
+            tells_sizes: self.in_rows || last_login.is_some_and(|time| time <= newest),
             part: self.options.part,
             narrator: self.narrator,
             report: &mut self.report,
         };
         walk(&mailbox, &mut self.trail, &mut self.room, &mut visitor);
-    }
-}
-
-fn count_account(accounts: &mut Accounts, name: &CStr, last_login: Time, now: Time) {
-    accounts.all += 1;
-    if name.to_bytes().starts_with(TEST_PREFIX) {
-        accounts.ci += 1;
-        return;
-    }
-    accounts.user += 1;
-    for active in &mut accounts.active {
-        active.accounts += u64::from(last_login >= now.minus_days(active.days));
     }
 }
 

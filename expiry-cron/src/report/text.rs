@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{KIB, MIB, Report};
+use super::{Accounts, KIB, MIB, Report};
 
 /// Columns of a full bar.
 const WIDTH: u64 = 24;
@@ -33,19 +33,10 @@ impl fmt::Display for Report {
             writeln!(out, "  {name:<14} {count:>7} {bytes:>10}  {share}")?;
         }
 
-        let accounts = &self.accounts;
         writeln!(out, "\nAccounts")?;
-        writeln!(out, "  {:<22} {:>10}", "all", accounts.all)?;
-        writeln!(out, "  {:<22} {:>10}", "of tests (ci-)", accounts.ci)?;
-        let (name, user) = ("of users", accounts.user);
-        writeln!(out, "  {name:<22} {user:>10}  {}", Share(user, user))?;
-        for active in &accounts.active {
-            let name = match active.days {
-                1 => "used in the last day".to_owned(),
-                days => format!("in the last {days} days"),
-            };
-            let (count, share) = (active.accounts, Share(active.accounts, user));
-            writeln!(out, "  {name:<22} {count:>10}  {share}")?;
+        match &self.accounts {
+            Some(accounts) => write!(out, "{accounts}")?,
+            None => writeln!(out, "  not known: the database does not answer")?,
         }
         if self.errors > 0 {
             writeln!(
@@ -53,6 +44,24 @@ impl fmt::Display for Report {
                 "\n{} files or folders could not be read: there is more than this.",
                 self.errors
             )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Accounts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "  {:<22} {:>10}", "all", self.all)?;
+        writeln!(out, "  {:<22} {:>10}", "of tests (ci-)", self.ci)?;
+        let (name, user) = ("of users", self.user);
+        writeln!(out, "  {name:<22} {user:>10}  {}", Share(user, user))?;
+        for active in &self.active {
+            let name = match active.days {
+                1 => "used in the last day".to_owned(),
+                days => format!("in the last {days} days"),
+            };
+            let (count, share) = (active.accounts, Share(active.accounts, user));
+            writeln!(out, "  {name:<22} {count:>10}  {share}")?;
         }
         Ok(())
     }

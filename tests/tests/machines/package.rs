@@ -63,6 +63,7 @@ fn the_package_is_installed_configured_upgraded_and_purged() -> anyhow::Result<(
     nothing_starts_without_a_configuration(&one)?;
     configure(&one)?;
     daemons_run_from_their_sandboxes(&one)?;
+    the_nightly_job_has_a_network_if_its_database_is_there_and_not_else(&one)?;
     a_daemon_that_hangs_is_started_again(&one)?;
     an_upgrade_refuses_no_login(&one, &newer)?;
     a_reboot_brings_everything_back(&one)?;
@@ -186,6 +187,33 @@ fn main_process(one: &Machine, service: &str) -> anyhow::Result<String> {
         "--value",
         service,
     ])
+}
+
+fn the_nightly_job_has_a_network_if_its_database_is_there_and_not_else(
+    one: &Machine,
+) -> anyhow::Result<()> {
+    let is_alone = || {
+        let units = ["expiry-cron", "expiry-cron-report"].map(|unit| {
+            let asking = ["systemctl", "show", "--value", "--property=PrivateNetwork"];
+            one.run_ok(&[&asking[..], &[unit]].concat())
+        });
+        let [nightly, report] = units;
+        anyhow::Ok((nightly?.trim() == "yes", report?.trim() == "yes"))
+    };
+    let ini = "/etc/chatmail/chatmail.ini";
+    for (url, alone) in [
+        ("postgresql://chatmail@192.0.2.1/chatmail", false),
+        ("host=/run/postgresql dbname=chatmail", true),
+    ] {
+        let text = format!("{CONFIGURATION}database_url = {url}\n");
+        one.write_file(ini, text.as_bytes(), 0o644)?;
+        one.run_ok(&["systemctl", "daemon-reload"])?;
+        assert_eq!(is_alone()?, (alone, alone), "{url}");
+    }
+    one.write_file(ini, CONFIGURATION.as_bytes(), 0o644)?;
+    one.run_ok(&["systemctl", "daemon-reload"])?;
+    assert_eq!(is_alone()?, (true, true));
+    Ok(())
 }
 
 fn a_daemon_that_hangs_is_started_again(one: &Machine) -> anyhow::Result<()> {
