@@ -1,12 +1,13 @@
 //! `doveauth accounts`: the relay's accounts on the command line.
 //!
 //! It writes the files that the daemon reads, so it works whether that is running or not, and what it has changed
-//! holds when it returns. Sessions that are open are ended by Dovecot's `doveadm kick`.
+//! holds when it returns. Sessions that are open are ended by Dovecot's `doveadm kick`, on the host where they are.
 
 mod change;
 mod desk;
 mod moving;
 mod relocate;
+mod remote_doveadm;
 mod report;
 mod sessions;
 mod show;
@@ -144,8 +145,8 @@ const BLOCK_AFTER_HELP: &str = "\
 Examples:
     doveauth accounts block abc123def@chat.example
 
-The mailbox stays, and so does the password, for `unblock`. Open IMAP sessions are ended; in an open SMTP
-session the next message is refused. A blocked account that nobody logs in to expires like any other.
+The mailbox stays, and so does the password, for `unblock`. Open IMAP sessions are ended, also on other hosts, or a
+warning names the backend that is away: then run it again. In an open SMTP session the next message is refused. A blocked account that nobody logs in to expires like any other.
 Exit status: 0 all are blocked, 1 some are no accounts, 70 an account cannot be changed, 78 configuration error.";
 
 const UNBLOCK_AFTER_HELP: &str = "\
@@ -158,7 +159,7 @@ const DELETE_AFTER_HELP: &str = "\
 Examples:
     doveauth accounts delete abc123def@chat.example
 
-Sessions are ended. For `tombstone_days` (chatmail.ini) nobody gets an account with the address by logging in;
+Sessions are ended as by `block`. For `tombstone_days` (chatmail.ini) nobody gets an account with the address by logging in;
 `doveauth accounts create` makes one, with nothing in it.
 Exit status: 0 all are deleted, 1 some were no accounts, 70 a mailbox cannot be deleted (try again), 78
 configuration error.";
@@ -178,7 +179,7 @@ Examples:
     doveauth accounts passwd abc123def@chat.example
     pwgen 20 1 | doveauth accounts passwd --stdin abc123def@chat.example
 
-Sessions are ended, so that whoever has the old password is out. A blocked account stays blocked.
+Sessions are ended as by `block`, so that whoever has the old password is out. A blocked account stays blocked.
 Exit status: 0 done, 1 there is no such account, 2 the password cannot be one, 70 the account cannot be
 changed, 78 configuration error.";
 

@@ -48,7 +48,8 @@ fn with_input(relay: &Relay, arguments: &[&str], input: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A relay whose doveadm notes what it is asked to do, and ends as the file `status` says.
+/// A relay whose doveadm notes what it is asked to do, and ends as the file `status` says. Where that is with success it finds
+/// nobody the next time.
 fn relay(settings: &str) -> Relay {
     relay_on(Store::Files, settings)
 }
@@ -60,7 +61,8 @@ fn relay_on(store: Store, settings: &str) -> Relay {
     fs::write(folder.join("status"), "0\n").unwrap();
     let script = folder.join("doveadm");
     let text = "#!/bin/sh\ncd \"${0%/*}\" || exit 1\necho \"$@\" >> asked\n\
-        echo \"trouble with $3\" >&2\nread status < status\nexit \"$status\"\n";
+        echo \"trouble with $3\" >&2\nread status < status\n\
+        [ \"$status\" = 0 ] && [ $(($(wc -l < asked) % 2)) = 0 ] && exit 68\nexit \"$status\"\n";
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let file = relay.path("chatmail.ini");
@@ -92,7 +94,7 @@ async fn what_is_changed_holds_for_the_running_daemon(
     let blocked = lines(&relay, 0, &["accounts", "block", "Bob@X.org"]);
     let report = |outcome, sessions| json!({ "address": "bob@x.org", "outcome": outcome, "sessions": sessions });
     assert_eq!(blocked, [report("blocked", "ended")]);
-    assert_eq!(asked(&relay), "-v kick bob@x.org\n");
+    assert_eq!(asked(&relay), "-v kick bob@x.org\n".repeat(2));
     assert_eq!(dovecot.ask(LOGIN).await, "N");
     assert_eq!(dovecot.ask(userdb).await, "N");
     let answer = dovecot_policy(&relay, policy).await;
@@ -154,6 +156,27 @@ async fn sessions_that_are_not_ended_are_told_and_no_error(
         );
         assert!(!err.contains("bob@"), "{err}");
     }
+}
+
+#[tokio::test]
+async fn a_session_in_a_process_with_others_is_ended_by_force_and_a_doveadm_that_hangs_is_told() {
+    let relay = relay("");
+    relay.ask("auth", format!("{LOGIN}\n").as_bytes()).await;
+    // As doveadm 2.3 has it, which ends nothing then and calls that a success.
+    let script = "#!/bin/sh\ncd \"${0%/*}\" || exit 1\necho \"$@\" >> asked\n\
+        [ \"$3\" = -f ] && { echo gone > gone; exit 0; }\n[ -e gone ] && exit 68\n\
+        echo \"Use the '-f' option to enforce the disconnect.\"\n";
+    let doveadm = relay.path("doveadm/doveadm");
+    fs::write(&doveadm, script).unwrap();
+    let blocked = lines(&relay, 0, &["accounts", "block", "bob@x.org"]);
+    assert_eq!(blocked[0]["sessions"], "ended");
+    let kick = "-v kick bob@x.org\n";
+    assert_eq!(asked(&relay), format!("{kick}-v kick -f bob@x.org\n{kick}"));
+
+    fs::write(&doveadm, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    let (out, err) = run(&relay, 0, &["accounts", "block", "bob@x.org"]);
+    assert_eq!(out, "unchanged bob@x.org\n");
+    assert!(err.contains("no answer within 10 seconds"), "{err}");
 }
 
 #[rstest]
@@ -299,7 +322,8 @@ async fn root_acts_as_the_mail_user() {
         assert_eq!((found.uid(), found.gid()), (user, group), "{name}");
     }
     // doveadm needs root's rights.
-    let script = "#!/bin/sh\nid -u >> \"${0%/*}/asked\"\n";
+    let script =
+        "#!/bin/sh\ncd \"${0%/*}\" && id -u >> asked && [ $(wc -l < asked) = 1 ] || exit 68\n";
     fs::write(relay.path("doveadm/doveadm"), script).unwrap();
     asked(&relay);
     // A link that the mail user could have made leads nowhere.
@@ -312,7 +336,7 @@ async fn root_acts_as_the_mail_user() {
     run(&relay, 70, &["accounts", "block", "bob@x.org"]);
     assert_eq!(fs::read_to_string(&treasure).unwrap(), "root's");
     run(&relay, 0, &["accounts", "delete", "bob@x.org"]);
-    assert_eq!(asked(&relay), "0\n");
+    assert_eq!(asked(&relay), "0\n".repeat(2));
     assert_eq!(fs::read_to_string(&treasure).unwrap(), "root's");
     assert!(!relay.path("mail/bob@x.org").exists());
 

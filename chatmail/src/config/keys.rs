@@ -225,6 +225,12 @@ keys! {
     /// The command that ends a user's sessions when `kick ADDRESS` follows: Dovecot's doveadm, with
     /// options if need be.
     doveadm_command: Words = Some("/usr/bin/doveadm");
+    /// With backends: the file of the password by which this host has a backend end a user's sessions (Dovecot's
+    /// `doveadm_password` there, port 24245). A front has one that is good for that only. Nobody but root and
+    /// the mail user may read it.
+    doveadm_password_file: PathBuf = Some("/etc/dovecot/chatmail-doveadm-password");
+    /// The certificate authorities that vouch for backends (a PEM file).
+    backend_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
 
     /// The port of a classic relay's outgoing filter. Read for compatibility, not used: see
     /// `filtermail_listen`.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio_postgres::Row;
 
 use super::known::Known;
+use super::relocation::Whereabouts;
 use super::{Postgres, PostgresError, SetupError};
 use crate::accounts::{Account, Change, PasswordHash};
 use crate::invites::{NoGood, Token};
@@ -379,7 +380,7 @@ impl PostgresAccounts {
     }
 
     /// Deletes an account, puts a tombstone on its address, and notes that its mailbox has to go, all or
-    /// nothing. With `mailbox` also that of an address without account. `None`: there was no account.
+    /// nothing. With `mailbox` also that of an address without account. Where it was; `None`: there was no account.
     ///
     /// # Errors
     /// The database does not answer.
@@ -388,34 +389,31 @@ impl PostgresAccounts {
         address: &Address,
         until: Option<Day>,
         mailbox: bool,
-    ) -> Result<Option<Option<Box<str>>>, PostgresError> {
+    ) -> Result<Option<Whereabouts>, PostgresError> {
         let text = address.to_string();
         let here = self.here.clone();
         let deleted = self.postgres.work(|session| async move {
             let mut client = session.client().await?;
             let transaction = client.transaction().await?;
-            let delete = "DELETE FROM accounts WHERE address = $1 RETURNING backend";
+            let delete = "DELETE FROM accounts WHERE address = $1 RETURNING backend, moving_to";
             let row = transaction.query_opt(delete, &[&text]).await?;
-            let backend: Option<Option<Box<str>>> = match &row {
-                Some(row) => Some(row.try_get::<_, Option<&str>>(0)?.map(Into::into)),
-                None => None,
-            };
-            if let (Some(_), Some(until)) = (&backend, until) {
+            let place = row.as_ref().map(Whereabouts::read).transpose()?;
+            if let (Some(_), Some(until)) = (&place, until) {
                 let lay = super::tables::LAY_TOMBSTONES;
                 transaction
                     .execute(lay, &[&[text.as_str()].as_slice(), &days(until)])
                     .await?;
             }
-            if backend.is_some() || mailbox {
-                let of = match &backend {
-                    Some(backend) => backend.as_deref(),
+            if place.is_some() || mailbox {
+                let of = match &place {
+                    Some(place) => place.backend.as_deref(),
                     None => here.as_deref(),
                 };
                 let note = "INSERT INTO removals VALUES ($1, $2) ON CONFLICT DO NOTHING";
                 transaction.execute(note, &[&text, &of]).await?;
             }
             transaction.commit().await?;
-            Ok(backend)
+            Ok(place)
         });
         let deleted = deleted.await?;
         self.known.note(address, None).await;

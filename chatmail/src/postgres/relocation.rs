@@ -4,6 +4,8 @@
 //! question about where it is fails, anywhere but there, so that logins are told to try again and mail waits in the
 //! fronts' queues. So there is no moment at which two hosts take mail.
 
+use tokio_postgres::Row;
+
 use super::accounts::PostgresAccounts;
 use super::{Postgres, PostgresError};
 use crate::Address;
@@ -15,6 +17,16 @@ pub struct Whereabouts {
     pub backend: Option<Box<str>>,
     /// The one that gets it, while it is on its way.
     pub moving_to: Option<Box<str>>,
+}
+
+impl Whereabouts {
+    /// Of a row that begins with these two.
+    pub(super) fn read(row: &Row) -> Result<Self, PostgresError> {
+        Ok(Self {
+            backend: row.try_get::<_, Option<&str>>(0)?.map(Into::into),
+            moving_to: row.try_get::<_, Option<&str>>(1)?.map(Into::into),
+        })
+    }
 }
 
 impl PostgresAccounts {
@@ -33,10 +45,22 @@ impl PostgresAccounts {
             let Some(row) = client.row(LOOK, &[&address]).await? else {
                 return Ok(None);
             };
-            Ok(Some(Whereabouts {
-                backend: row.try_get::<_, Option<&str>>(0)?.map(Into::into),
-                moving_to: row.try_get::<_, Option<&str>>(1)?.map(Into::into),
-            }))
+            Whereabouts::read(&row).map(Some)
+        });
+        looked.await
+    }
+
+    /// Where an account was that is deleted and whose mailbox is yet to be removed; `None` if there is none.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn removal(&self, address: &Address) -> Result<Option<Whereabouts>, PostgresError> {
+        const LOOK: &str = "SELECT backend, NULL::text FROM removals WHERE address = $1";
+        let address = address.to_string();
+        let looked = self.postgres.work(|session| async move {
+            let client = session.client().await?;
+            let row = client.row(LOOK, &[&address]).await?;
+            row.as_ref().map(Whereabouts::read).transpose()
         });
         looked.await
     }

@@ -13,7 +13,7 @@ use chatmail::{Address, Config};
 use super::Accounts;
 use super::desk::Desk;
 use super::report::{Report, Reports};
-use super::sessions::Sessions;
+use super::sessions::{SessionEnder, Sessions};
 use crate::command::{Done, Wrong};
 use crate::mail_user::MailUser;
 
@@ -51,11 +51,12 @@ pub(super) fn block(
     accounts: &Accounts,
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
+    let ender = SessionEnder::new(desk, config);
     each(accounts, "blocked", out, |address| {
         let changed = desk.run(desk.operator.block(address))??;
         // Also of one that was blocked before: whoever did that may have been killed on the way.
         let there = changed != Change::Missing;
-        Ok((changed, there.then(|| Sessions::end(config, address))))
+        Ok((changed, there.then(|| ender.end(address))))
     })
 }
 
@@ -78,14 +79,15 @@ pub(super) fn delete(
     out: &mut impl Write,
 ) -> anyhow::Result<Done> {
     let store = desk.operator.store();
+    let ender = SessionEnder::new(desk, config);
     if let Some(postgres) = desk.operator.postgres() {
         return each(accounts, "deleted", out, |address| {
-            delete_row(desk, config, postgres, address)
+            delete_row(desk, config, postgres, &ender, address)
         });
     }
     desk.user.run(|| settle_invites(config, store))??;
     each(accounts, "deleted", out, |address| {
-        delete_one(config, desk.user, store, address)
+        delete_one(config, desk.user, store, &ender, address)
     })
 }
 
@@ -108,6 +110,7 @@ fn delete_one(
     config: &Config,
     user: MailUser,
     store: &Store,
+    ender: &SessionEnder<'_>,
     address: &Address,
 ) -> anyhow::Result<(Change, Option<Sessions>)> {
     // What cannot be read may be one.
@@ -117,7 +120,7 @@ fn delete_one(
     let mut sessions = None;
     let mut paused = Ok(());
     let end_sessions = || {
-        paused = user.pause(|| sessions = Some(Sessions::end(config, address)));
+        paused = user.pause(|| sessions = Some(ender.end(address)));
     };
     let deleted = user.run(|| store.delete(address, end_sessions))?;
     paused?;
@@ -130,6 +133,7 @@ fn delete_row(
     desk: &Desk,
     config: &Config,
     postgres: &PostgresAccounts,
+    ender: &SessionEnder<'_>,
     address: &Address,
 ) -> anyhow::Result<(Change, Option<Sessions>)> {
     let store = desk.operator.store();
@@ -141,11 +145,20 @@ fn delete_row(
     let until = Day::of(SystemTime::now()).plus(config.tombstone_days);
     let until = (config.tombstone_days > 0).then_some(until);
     let deleted = desk.run(postgres.delete(address, until, is_here))??;
-    if deleted.is_none() && !is_here {
-        return Ok((Change::Missing, None));
+    let was_there = deleted.is_some() || is_here;
+    let place = match deleted {
+        Some(place) => place,
+        // Deleted before: whoever did that may have been killed on the way, or have found its backend away.
+        None => match desk.run(postgres.removal(address))?? {
+            Some(place) => place,
+            None => return Ok((Change::Missing, None)),
+        },
+    };
+    let sessions = ender.end_at(address, &place);
+    if !was_there {
+        return Ok((Change::Missing, Some(sessions)));
     }
-    let sessions = Sessions::end(config, address);
-    let backend = deleted.flatten();
+    let backend = &place.backend;
     let is_ours = backend.is_none() || backend.as_deref() == postgres.backend_name();
     if is_ours && !postgres.is_front() {
         desk.user.run(|| store.delete(address, || ()))??;
@@ -195,7 +208,7 @@ pub(super) fn passwd(
     let mut report = Report::of(address, "changed");
     // Who has given it knows it.
     report.password = password.is_none().then_some(set.as_str());
-    report.sessions = Some(Sessions::end(config, address));
+    report.sessions = Some(SessionEnder::new(desk, config).end(address));
     report.write(json, out)?;
     Ok(Done::All)
 }

@@ -23,6 +23,11 @@ impl Desk {
         })
     }
 
+    /// Does something as who we are.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     /// Does something as the mail user.
     pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> anyhow::Result<T> {
         self.user.run(|| self.runtime.block_on(work))

@@ -24,13 +24,11 @@ use chatmail::postgres::PostgresAccounts;
 use chatmail::{Address, Config};
 use tokio::runtime::{Builder, Runtime};
 
+use super::remote_doveadm::PORT;
 use super::report::Report;
-use super::sessions::Sessions;
+use super::sessions::{self, Sessions};
 use crate::command::{Done, Wrong};
 use crate::mail_user::MailUser;
-
-/// Where backends take mailboxes from each other.
-const PORT: u16 = 24245;
 
 /// How long sessions may take to end, and a delivery. Mail and logins wait meanwhile, and are let in again.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -178,7 +176,8 @@ impl Move<'_> {
     fn end_sessions(&self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match Sessions::end(self.config, self.address) {
+            let kick = sessions::kick_here(self.config, self.address);
+            match self.runtime.block_on(kick) {
                 Sessions::None => return Ok(()),
                 Sessions::Unknown(why) => return Err(anyhow!("sessions are not ended: {why}")),
                 Sessions::Ended => {}

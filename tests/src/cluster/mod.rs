@@ -30,7 +30,7 @@ use crate::binaries;
 use crate::host::command::succeed;
 use crate::host::network::Network;
 use crate::host::packages;
-use crate::relay::Setting;
+use crate::relay::{ServerSetting, Setting};
 use crate::target::Target;
 use crate::test_relay::{end, new_name, wait_for};
 
@@ -42,6 +42,7 @@ const LOG_LINES: usize = 30;
 pub struct ClusterOptions {
     standby: bool,
     config: Vec<Setting>,
+    server_settings: Vec<ServerSetting>,
 }
 
 impl ClusterOptions {
@@ -62,6 +63,13 @@ impl ClusterOptions {
         self
     }
 
+    /// The same with a setting of Postfix or Dovecot on all hosts.
+    #[must_use]
+    pub fn with_server_setting(mut self, setting: ServerSetting) -> Self {
+        self.server_settings.push(setting);
+        self
+    }
+
     fn arguments(&self) -> Vec<String> {
         let mut arguments = Vec::new();
         if self.standby {
@@ -69,6 +77,9 @@ impl ClusterOptions {
         }
         for setting in &self.config {
             arguments.extend(["--config".to_owned(), setting.to_string()]);
+        }
+        for setting in &self.server_settings {
+            arguments.extend(["--server-setting".to_owned(), setting.to_string()]);
         }
         arguments
     }

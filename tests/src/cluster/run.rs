@@ -15,7 +15,7 @@ use crate::host;
 use crate::host::command::succeed;
 use crate::host::network::Network;
 use crate::host::state::StateDir;
-use crate::relay::{Host, Relay, RelayOptions, Setting};
+use crate::relay::{Host, Relay, RelayOptions, ServerSetting, Setting};
 use crate::supervisor::Supervisor;
 use crate::up::{NameArgs, Stop};
 
@@ -49,6 +49,10 @@ pub struct ClusterArgs {
     /// Set a key of chatmail.ini, on all hosts; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     pub config: Vec<Setting>,
+
+    /// Replace a setting of Postfix or Dovecot on all hosts; may be repeated
+    #[arg(long, value_name = "SETTING", hide = true)]
+    pub server_setting: Vec<ServerSetting>,
 }
 
 /// Starts a cluster, and stays until standard input ends or somebody says stop.
@@ -107,6 +111,7 @@ impl Hosts {
         let databases = start_databases(args, folder, supervisor)?;
         let options = RelayOptions {
             config: args.config.clone(),
+            server_settings: args.server_setting.clone(),
             ..RelayOptions::default()
         };
         let options = options.with("database_url", Postgres::url(&databases));
@@ -120,7 +125,8 @@ impl Hosts {
         for (name, last) in BACKENDS {
             let network = add(supervisor, folder, (name, last))?;
             let options = options.clone().with("backend_name", name);
-            let place = (Host::Backend, ip(last), network);
+            let fronts = FRONTS.map(|(_, last)| ip(last)).to_vec();
+            let place = (Host::Backend(fronts), ip(last), network);
             let backend = plan(folder, name, &options, place, &dns, &authority)?;
             self.backends.push(backend);
         }

@@ -29,6 +29,7 @@ pub(super) fn compose(
         settings.extend(calls_settings(layout, address));
     }
     settings.extend(push_settings(layout, address, authorities));
+    settings.push(setting("backend_authorities", path(authorities)));
     settings.extend(bridge_settings(layout, address, authorities));
     for wanted in wanted {
         match settings
@@ -69,6 +70,7 @@ fn testbed_settings(
             "doveadm_command",
             format!("doveadm -c {}", layout.dovecot_conf().display()),
         ),
+        setting("doveadm_password_file", path(&layout.doveadm_password())),
         setting("min_available_memory", "1M".into()),
         setting("min_free_disk_space", "1M".into()),
         setting(

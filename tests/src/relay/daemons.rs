@@ -13,7 +13,7 @@ use chatmail::config::Listen;
 use nix::unistd::chown;
 
 use super::options::Variant;
-use super::{Host, Relay, nginx};
+use super::{Relay, nginx};
 use crate::binaries;
 use crate::host::users::{BRIDGE_USER, FILTER_USER, MAIL_USER, Owner};
 use crate::supervisor::{Program, Stage};
@@ -31,7 +31,7 @@ pub(super) fn of(relay: &Relay) -> &'static [(&'static str, &'static str)] {
         (BRIDGE, BRIDGE_USER),
     ];
     match relay.options.variant {
-        Variant::Full if relay.host == Host::Backend => &ALL[1..2],
+        Variant::Full if relay.host.is_backend() => &ALL[1..2],
         Variant::Full if relay.has_bridge() => &ALL,
         Variant::Full => &ALL[..2],
         Variant::Plain | Variant::ClassicSettings | Variant::OpenDkim => &[],
@@ -67,7 +67,7 @@ pub(super) fn dkim_records(relay: &Relay) -> anyhow::Result<String> {
 
 /// A relay that is known by its address has no DNS to put a key into.
 fn signs(relay: &Relay) -> bool {
-    relay.host != Host::Backend
+    !relay.host.is_backend()
         && relay.options.variant == Variant::Full
         && relay.config.mail_domain.ip().is_none()
 }
@@ -187,7 +187,7 @@ pub(super) fn answering(relay: &Relay) -> impl Iterator<Item = SocketAddr> {
     let bridge = config.mxdeliv_metrics.filter(|_| relay.has_bridge());
     let filter = config
         .filtermail_metrics
-        .filter(|_| relay.host != Host::Backend);
+        .filter(|_| !relay.host.is_backend());
     [filter, config.doveauth_metrics, bridge]
         .into_iter()
         .flatten()

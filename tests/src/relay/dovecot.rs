@@ -43,6 +43,9 @@ const PUSH_PLUGINS: &str = "mail_lua notify push_notification push_notification_
 /// By which backends know each other.
 const DOVEADM_PASSWORD: &str = "testbed-doveadm-password";
 
+/// By which they know fronts.
+const SESSIONS_PASSWORD: &str = "testbed-sessions-password";
+
 /// How much larger than what Postfix accepts a stored message may be: Postfix counts what the client
 /// sends, Dovecot what it stores, with Return-Path and Delivered-To. Postfix is to be the one that
 /// refuses, since it can do so while the sender listens.
@@ -83,6 +86,11 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         ("dovecot_host", host(relay).into()),
         ("dovecot_authorities", path(authorities)),
         ("dovecot_doveadm_password", path(&layout.doveadm_password())),
+        (
+            "dovecot_sessions_password",
+            path(&layout.sessions_password()),
+        ),
+        ("dovecot_fronts", fronts(relay).into()),
         ("dovecot_lan_address", relay.address.ip().to_string().into()),
         // The testbed's clients reach all ports.
         ("dovecot_alpn_port", "".into()),
@@ -131,15 +139,22 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         render(PUSH_SCRIPT, &values)?
     };
     fs::write(layout.push_script(), push_script)?;
-    if relay.host == Host::Backend {
-        let file = layout.doveadm_password();
-        fs::write(&file, DOVEADM_PASSWORD)?;
+    let for_mail_user = Owner {
+        uid: Owner::ROOT.uid,
+        ..owner
+    };
+    let secret = |file: PathBuf, password: &str| {
+        fs::write(&file, password)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640))?;
-        let for_mail_user = Owner {
-            uid: Owner::ROOT.uid,
-            ..owner
-        };
-        for_mail_user.own(&file)?;
+        for_mail_user.own(&file)
+    };
+    match &relay.host {
+        Host::Whole => {}
+        Host::Front(_) => secret(layout.doveadm_password(), SESSIONS_PASSWORD)?,
+        Host::Backend(_) => {
+            secret(layout.doveadm_password(), DOVEADM_PASSWORD)?;
+            secret(layout.sessions_password(), SESSIONS_PASSWORD)?;
+        }
     }
     let template = match Language::installed()? {
         Language::V2_3 => {
@@ -169,7 +184,15 @@ fn host(relay: &Relay) -> &'static str {
     match relay.host {
         Host::Whole => "whole",
         Host::Front(_) => "front",
-        Host::Backend => "backend",
+        Host::Backend(_) => "backend",
+    }
+}
+
+/// Where fronts of a backend come from.
+fn fronts(relay: &Relay) -> Vec<String> {
+    match &relay.host {
+        Host::Backend(fronts) => fronts.iter().map(ToString::to_string).collect(),
+        Host::Whole | Host::Front(_) => Vec::new(),
     }
 }
 

@@ -65,9 +65,14 @@ impl Layout {
         self.etc().join("dovecot.conf")
     }
 
-    /// By what backends know each other.
+    /// The password of this host for backends; of a backend, also that of the others.
     pub fn doveadm_password(&self) -> PathBuf {
         self.etc().join("doveadm-password")
+    }
+
+    /// By what a backend knows fronts.
+    pub fn sessions_password(&self) -> PathBuf {
+        self.etc().join("sessions-password")
     }
 
     /// How Dovecot 2.3 asks doveauth.

@@ -55,8 +55,15 @@ pub enum Host {
     Whole,
     /// What clients and other relays talk to, under this name, and no mailboxes.
     Front(String),
-    /// Mailboxes, and nothing that clients or other relays could talk to.
-    Backend,
+    /// Mailboxes, and nothing that clients or other relays could talk to; with the addresses of the fronts.
+    Backend(Vec<Ipv4Addr>),
+}
+
+impl Host {
+    /// Whether it is one of those that clients do not talk to.
+    fn is_backend(&self) -> bool {
+        matches!(self, Self::Backend(_))
+    }
 }
 
 impl Relay {
@@ -187,7 +194,7 @@ impl Relay {
         self.layout.create(&self.config.mailboxes_dir)?;
         self.certify(authority)?;
         daemons::configure(self)?;
-        if self.host == Host::Backend {
+        if self.host.is_backend() {
             return dovecot::configure(self, authority.file());
         }
         if self.options.variant == Variant::OpenDkim {
@@ -208,7 +215,7 @@ impl Relay {
         let named = self.config.mail_domain.ip().is_none();
         let host_name = match &self.host {
             Host::Front(name) => Some(name.clone()),
-            Host::Whole | Host::Backend => None,
+            Host::Whole | Host::Backend(_) => None,
         };
         let names = named
             .then(|| self.domain())
@@ -243,7 +250,7 @@ impl Relay {
             programs.push(coturn::program(self));
             programs.push(iroh_relay::program(self));
         }
-        if self.host != Host::Backend {
+        if !self.host.is_backend() {
             programs.push(postfix::program(self)?);
         }
         programs.push(dovecot::program(self)?);
@@ -266,7 +273,7 @@ impl Relay {
             "dovecot".to_owned(),
             process(self.layout.dovecot_base().join("master.pid"), true),
         )]);
-        if self.host != Host::Backend {
+        if !self.host.is_backend() {
             let pidfile = self.layout.queue().join("pid/master.pid");
             procs.insert("postfix".to_owned(), process(pidfile, true));
         }
@@ -320,19 +327,19 @@ impl Relay {
 
     /// Whether it exchanges mail with peers over HTTPS.
     fn has_bridge(&self) -> bool {
-        self.host != Host::Backend && has_bridge(&self.options, self.kind)
+        !self.host.is_backend() && has_bridge(&self.options, self.kind)
     }
 
     /// Whether it has servers for calls and realtime data.
     fn has_calls(&self) -> bool {
-        self.host != Host::Backend && has_calls(&self.options, self.kind)
+        !self.host.is_backend() && has_calls(&self.options, self.kind)
     }
 
     /// Where it listens for something. Fronts find a backend's services at the usual ports: what Dovecot is told of a
     /// backend is a host, and no port.
     fn socket(&self, port: Port) -> SocketAddr {
         let mut socket = self.address.socket(port);
-        if self.host == Host::Backend {
+        if self.host.is_backend() {
             match port {
                 Port::Imap => socket.set_port(143),
                 Port::Imaps => socket.set_port(993),

@@ -142,7 +142,7 @@ fn main_values(relay: &Relay, authorities: &Path) -> anyhow::Result<Vec<(&'stati
         Some(_) => "literal.test".to_owned(),
         None => match &relay.host {
             Host::Front(name) => name.clone(),
-            Host::Whole | Host::Backend => relay.domain(),
+            Host::Whole | Host::Backend(_) => relay.domain(),
         },
     };
     let [queue_lifetime, bounce_lifetime] = match relay.options.queue_lifetime {

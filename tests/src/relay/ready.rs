@@ -10,7 +10,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use super::options::Variant;
-use super::{Host, Relay, daemons, opendkim};
+use super::{Relay, daemons, opendkim};
 use crate::host::addresses::Port;
 
 /// A slow machine gets this long; two cores need a second.
@@ -36,7 +36,7 @@ pub(super) async fn wait(relay: &Relay) -> anyhow::Result<()> {
     }
     // Dovecot first: a service of Postfix that finds nobody to ask about logins ends, and is not
     // started again within a minute.
-    let has_mail = relay.host != Host::Backend;
+    let has_mail = !relay.host.is_backend();
     let greetings = [
         (Port::Imap, "* OK "),
         (Port::Mx, "220 "),

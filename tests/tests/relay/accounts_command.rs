@@ -48,7 +48,7 @@ fn accounts(
 }
 
 /// An error unless the server ends the connection, with or without a word.
-async fn is_ended(mut session: ImapClient) -> anyhow::Result<()> {
+pub(crate) async fn is_ended(mut session: ImapClient) -> anyhow::Result<()> {
     match session.connection().read_to_end().await {
         Err(error) if !error.is_disconnect() => Err(error).context("the session goes on"),
         _ => Ok(()),

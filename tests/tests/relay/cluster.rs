@@ -26,7 +26,7 @@ pub(crate) fn unhurried() -> ClusterOptions {
 }
 
 /// The cluster of all tests that leave it as they found it. It ends with the last of them.
-fn shared_cluster() -> anyhow::Result<Arc<Cluster>> {
+pub(crate) fn shared_cluster() -> anyhow::Result<Arc<Cluster>> {
     static CLUSTER: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
     let mut known = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(running) = known.upgrade() {

@@ -14,6 +14,7 @@ mod calls;
 mod cluster;
 mod cluster_failures;
 mod cluster_moves;
+mod cluster_sessions;
 mod command_line;
 mod corpus;
 mod delta_chat;
