@@ -33,6 +33,14 @@
 //! | `maildirsize-unchanged` | nothing has gone | it stays |
 //! | `empty` | a mailbox with nothing in it, changed over a day ago | it goes |
 //!
+//! With a `database_url` accounts are judged by their rows, in the same way, and there are two more, with tests in
+//! `tests/rows.rs`:
+//!
+//! | what is found | what happens |
+//! |---|---|
+//! | a mailbox without messages, in which no file has changed for `delete_mails_after` days, of an account that is on another backend and not on its way here | it goes |
+//! | the same of an account that has no row | it stays: rows may have been lost |
+//!
 //! Where a classic relay does something else it is a fault that was not taken over: its dry run removes
 //! messages over quota; its run counts a large unseen message as removed, follows links out of the
 //! mailboxes, takes a file `password` in any folder for the account's, and ends at the first directory that
@@ -148,6 +156,11 @@ impl Rules {
         } else {
             None
         }
+    }
+
+    /// Messages go that are older.
+    pub fn oldest_message(&self) -> Time {
+        self.oldest_message
     }
 
     /// Octets that an INBOX may have before its oldest messages go.

@@ -7,6 +7,7 @@ mod common;
 use std::fs;
 
 use chatmail::accounts::{AccountService, LoginOutcome, Refusal};
+use chatmail::postgres::PostgresAccounts;
 use common::{DAY, NOW, Tree, at_now};
 use postgres_server::Server;
 
@@ -143,4 +144,114 @@ fn without_the_database_mail_goes_and_no_account_does() {
     assert_eq!((counts.removed_mailboxes, counts.removed_messages), (0, 1));
     assert!(counts.errors > 0);
     assert!(tree.path("unused@x.org/cur/young").exists());
+}
+
+/// A relay where `name` is the only backend that the database knows, and this host is `one`; each of these accounts is on
+/// a backend and on its way to another, and has an old file in its mailbox here.
+fn strays(url: &str, name: &str, accounts: &[(&str, &str, &str)]) -> Tree {
+    let tree = tree(url, &[]);
+    sql(
+        url,
+        &format!("INSERT INTO backends VALUES ('{name}', '10.0.0.1')"),
+    );
+    for (account, backend, moving_to) in accounts {
+        let day = NOW / DAY;
+        sql(
+            url,
+            &format!(
+                "INSERT INTO accounts (address, password, last_login, backend, moving_to) VALUES \
+                ('{account}@x.org', '{{PLAIN}}x', {day}, nullif('{backend}', ''), nullif('{moving_to}', ''))"
+            ),
+        );
+        still(&tree, account);
+    }
+    tree
+}
+
+/// A mailbox in which nothing has happened for long.
+fn still(tree: &Tree, account: &str) {
+    tree.message(&format!("{account}@x.org/dovecot-uidlist"), 21);
+    tree.directory(&format!("{account}@x.org/cur"), 21 * DAY);
+    tree.directory(&format!("{account}@x.org"), 21 * DAY);
+}
+
+#[test]
+fn a_copy_of_what_is_on_another_backend_goes_when_it_holds_no_mail_and_nothing_has_changed() {
+    let url = Server::shared().database();
+    let accounts = [
+        ("copy", "two", ""),
+        ("mail", "two", ""),
+        ("oldmail", "two", ""),
+        ("changed", "two", ""),
+        ("new", "two", ""),
+        ("here", "one", ""),
+        ("comes", "two", "one"),
+        ("goes", "one", "two"),
+        ("nobodys", "", ""),
+    ];
+    let tree = strays(&url, "one", &accounts);
+    still(&tree, "norow");
+    tree.message("mail@x.org/.Folder/cur/young", 1);
+    tree.message("oldmail@x.org/cur/old", 30);
+    tree.message("changed@x.org/dovecot.index.log", 1);
+    tree.directory("new@x.org", DAY);
+    let there = || {
+        let names = tree.names();
+        let mailboxes = names.iter().filter_map(|name| name.split_once('@'));
+        let mailboxes: std::collections::BTreeSet<_> =
+            mailboxes.map(|(name, _)| name.to_owned()).collect();
+        mailboxes
+    };
+    let all = there();
+    assert_eq!(all.len(), accounts.len() + 1);
+    assert_eq!(tree.run(at_now(false)).removed_mailboxes, 1);
+    assert_eq!(there(), all);
+
+    let counts = tree.run(at_now(true));
+    assert_eq!((counts.removed_mailboxes, counts.errors), (1, 0));
+    let gone = |before: &std::collections::BTreeSet<String>| -> Vec<String> {
+        before.difference(&there()).cloned().collect()
+    };
+    assert_eq!(gone(&all), ["copy"]);
+    // Its mail has gone by its age, and it follows.
+    let before = there();
+    let counts = tree.run(at_now(true));
+    assert_eq!((counts.removed_mailboxes, counts.errors), (1, 0));
+    assert_eq!(gone(&before), ["oldmail"]);
+    assert_eq!(sql(&url, "SELECT count(*) FROM accounts"), "9");
+    assert_eq!(sql(&url, "SELECT count(*) FROM removals"), "0");
+}
+
+#[test]
+fn a_host_whose_name_no_backend_has_removes_no_copies() {
+    let url = Server::shared().database();
+    let tree = strays(&url, "two", &[("copy", "two", "")]);
+    let counts = tree.run(at_now(true));
+    assert_eq!((counts.removed_mailboxes, counts.errors), (0, 0));
+    assert!(tree.path("copy@x.org/dovecot-uidlist").exists());
+}
+
+#[test]
+fn no_account_begins_to_come_while_a_copy_of_it_is_removed() {
+    let url = Server::shared().database();
+    let tree = strays(&url, "one", &[("copy", "two", "")]);
+    let copy: chatmail::Address = "copy@x.org".parse().unwrap();
+    let comes = || {
+        let settings = fs::read_to_string(tree.ini()).unwrap();
+        let impatient = settings.replace("database_timeout = 100", "database_timeout = 1");
+        let (config, _) = chatmail::Config::parse(&impatient, "chatmail.ini".as_ref()).unwrap();
+        let postgres = PostgresAccounts::from_config(&config).unwrap().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(postgres.begin_move(&copy, "two", "one"))
+    };
+    let postgres = PostgresAccounts::from_config(&tree.config()).unwrap();
+    let postgres = postgres.unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let meanwhile = || std::thread::scope(|scope| scope.spawn(comes).join().unwrap());
+    let done = runtime.block_on(postgres.while_elsewhere(&copy, meanwhile));
+    assert!(done.unwrap().unwrap().is_err(), "it has begun");
+    assert!(comes().unwrap());
+    // Nor is it removed once it comes.
+    let done = runtime.block_on(postgres.while_elsewhere(&copy, || ()));
+    assert_eq!(done.unwrap(), None);
 }

@@ -22,6 +22,7 @@ mod accounts;
 pub mod activity;
 pub mod backends;
 mod blocks;
+mod elsewhere;
 mod expiry;
 mod known;
 pub mod moving;

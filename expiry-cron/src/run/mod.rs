@@ -1,6 +1,8 @@
 //! `expiry-cron run`: what is old goes.
 
+mod deletion;
 mod rows;
+mod strays;
 mod summary;
 mod undertaker;
 mod worker;
@@ -16,11 +18,13 @@ use chatmail::Config;
 use chatmail::database::{Database, DatabaseError, SCHEMA};
 use chatmail::postgres::PostgresAccounts;
 use chatmail::tombstones::{Day, Tombstones};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 
 pub use summary::{Counts, Summary};
 
+use self::deletion::Deletion;
 use self::rows::Rows;
+use self::strays::Strays;
 use self::undertaker::{Undertaker, WAITING_MAX};
 use self::worker::{Job, Worker};
 use crate::directory::Directory;
@@ -121,12 +125,19 @@ pub fn run(
             }
         }
     }
-    let rows = rows(config, options, &root, &rules, until, stop, &narrator).transpose();
-    let rows = rows.unwrap_or_else(|error| {
+    let deletion = Deletion {
+        root: &root,
+        until,
+        window: options.login_window,
+        stop,
+        narrator: &narrator,
+    };
+    let rows = rows(config, options.acts, &rules, deletion).unwrap_or_else(|error| {
         tracing::error!("no account is deleted this time: {error}");
         counts.errors += 1;
         None
     });
+    let (rows, strays) = rows.unzip();
     let mut marked = None;
     if let Some(rows) = &rows {
         let begun = match options.acts {
@@ -156,13 +167,11 @@ pub fn run(
         stop,
         progress,
         tombstones.map(|tombstones| Undertaker {
-            root: &root,
+            deletion,
             tombstones,
-            until,
-            window: options.login_window,
-            stop,
-            narrator: &narrator,
         }),
+        // Of a host without a name nobody knows what is elsewhere.
+        strays.filter(|strays| strays.postgres.backend_name().is_some()),
     );
     counts += done.map_err(unreadable)?;
     if let (Some(rows), Some((marked, since))) = (&rows, marked) {
@@ -177,32 +186,38 @@ pub fn run(
     ))
 }
 
-/// What deletes accounts in PostgreSQL, if they are there.
-#[allow(clippy::too_many_arguments, reason = "it is a part of `run`")]
+/// What deletes accounts in PostgreSQL, and the copies of mailboxes that are elsewhere; `None` if accounts are in files.
 fn rows<'a>(
     config: &Config,
-    options: Options,
-    root: &'a Directory,
+    acts: bool,
     rules: &Rules,
-    until: Option<Day>,
-    stop: &'a AtomicBool,
-    narrator: &'a Narrator,
-) -> Option<Result<Rows<'a>, anyhow::Error>> {
-    let postgres = PostgresAccounts::from_config(config).transpose()?;
-    let runtime = Builder::new_current_thread().enable_all().build();
-    let made = postgres.map_err(anyhow::Error::from).and_then(|postgres| {
-        Ok(Rows {
-            postgres,
-            runtime: runtime?,
-            root,
-            oldest_login: rules.oldest_login_day(),
-            until,
-            window: options.login_window,
-            stop,
-            narrator,
-        })
-    });
-    Some(made)
+    deletion: Deletion<'a>,
+) -> anyhow::Result<Option<(Rows<'a>, Strays<'a>)>> {
+    // A pool for each: they work at the same time, each on a runtime of its own.
+    let (Some(first), Some(second)) = (database(config)?, database(config)?) else {
+        return Ok(None);
+    };
+    let rows = Rows {
+        postgres: first.0,
+        runtime: first.1,
+        deletion,
+        oldest_login: rules.oldest_login_day(),
+    };
+    let strays = Strays {
+        postgres: second.0,
+        runtime: second.1,
+        deletion,
+        acts,
+    };
+    Ok(Some((rows, strays)))
+}
+
+fn database(config: &Config) -> anyhow::Result<Option<(PostgresAccounts, Runtime)>> {
+    let Some(postgres) = PostgresAccounts::from_config(config)? else {
+        return Ok(None);
+    };
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    Ok(Some((postgres, runtime)))
 }
 
 fn open_database(config: &Config) -> Result<Database, DatabaseError> {
@@ -225,13 +240,14 @@ fn prepare(
     Ok((Clock::Plausible, tombstones.into_database()))
 }
 
-/// The walk itself, with a thread beside it that deletes accounts.
+/// The walk itself, with threads beside it that delete accounts, and what is elsewhere.
 fn go_through(
     job: &Job<'_>,
     options: Options,
     stop: &AtomicBool,
     progress: &Progress,
     undertaker: Option<Undertaker<'_>>,
+    strays: Option<Strays<'_>>,
 ) -> io::Result<Counts> {
     let pass = Pass {
         threads: options.threads,
@@ -239,13 +255,16 @@ fn go_through(
     };
     let (sender, doomed) = sync_channel(WAITING_MAX);
     let sender = undertaker.is_some().then_some(sender);
+    let (suspects_sender, suspects) = sync_channel(strays::WAITING_MAX);
+    let suspects_sender = strays.is_some().then_some(suspects_sender);
     std::thread::scope(|scope| {
         let buried = undertaker.map(|undertaker| scope.spawn(move || undertaker.work(&doomed)));
+        let cleared = strays.map(|strays| scope.spawn(move || strays.work(&suspects)));
         let walked = mailboxes::each(
             job.root,
             pass,
             stop,
-            || Worker::new(job, sender.clone()),
+            || Worker::new(job, sender.clone(), suspects_sender.clone()),
             |worker, name| {
                 worker.mailbox(name);
                 progress.step();
@@ -259,11 +278,16 @@ fn go_through(
             counts
         });
         progress.end();
-        drop(sender);
-        let buried = buried.map(|thread| thread.join()).transpose();
-        let buried = buried.map_err(|_| io::Error::other("the thread that deletes accounts died"));
+        drop((sender, suspects_sender));
+        let died = |_| io::Error::other("a thread that deletes accounts died");
+        let ended = [buried, cleared].map(|thread| {
+            let counts = thread.map(|thread| thread.join()).transpose();
+            counts.map_err(died)
+        });
         let mut counts = walked?;
-        counts += buried?.unwrap_or_default();
+        for ended in ended {
+            counts += ended?.unwrap_or_default();
+        }
         Ok(counts)
     })
 }

@@ -2,39 +2,24 @@
 //! mailboxes, and deleted after it, when no login can be under way that began before. A mailbox goes when its account
 //! has gone; what a killed run leaves of that, and what operators have deleted on other hosts, the next run removes.
 
-use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chatmail::Address;
-use chatmail::accounts::PASSWORD_FILE;
-use chatmail::accounts::deletion::EXPIRED_FILE;
 use chatmail::postgres::{PostgresAccounts, PostgresError};
 use chatmail::tombstones::Day;
 use tokio::runtime::Runtime;
 
+use super::deletion::Deletion;
 use super::summary::Counts;
-use crate::directory::Directory;
 use crate::mailbox::Room;
-use crate::narrator::Narrator;
-use crate::removal;
-
-/// Between two looks whether to stop.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// What deletes accounts.
 pub(super) struct Rows<'a> {
     pub(super) postgres: PostgresAccounts,
     pub(super) runtime: Runtime,
-    pub(super) root: &'a Directory,
+    pub(super) deletion: Deletion<'a>,
     /// Accounts go that were last used before.
     pub(super) oldest_login: Day,
-    /// The day until which addresses stay taken; `None` when they are not.
-    pub(super) until: Option<Day>,
-    /// How long an account waits after it was marked.
-    pub(super) window: Duration,
-    pub(super) stop: &'a AtomicBool,
-    pub(super) narrator: &'a Narrator,
 }
 
 impl Rows<'_> {
@@ -59,7 +44,9 @@ impl Rows<'_> {
         let done = done.and_then(|()| self.remove_mailboxes(&mut counts));
         if let Err(error) = done {
             counts.errors += 1;
-            self.narrator.trouble("delete accounts", &"", &error);
+            self.deletion
+                .narrator
+                .trouble("delete accounts", &"", &error);
         }
         counts
     }
@@ -73,12 +60,11 @@ impl Rows<'_> {
         if marked == 0 {
             return Ok(());
         }
-        while !self.stop.load(Relaxed) && since.elapsed() < self.window {
-            std::thread::sleep(PAUSE);
-        }
+        self.deletion.wait(since);
         let mut deleted = 0;
-        while !self.stop.load(Relaxed) {
-            let batch = self.postgres.delete_marked(self.oldest_login, self.until);
+        while !self.deletion.is_stopped() {
+            let (oldest_login, until) = (self.oldest_login, self.deletion.until);
+            let batch = self.postgres.delete_marked(oldest_login, until);
             let gone = self.runtime.block_on(batch)?;
             if gone.is_empty() {
                 break;
@@ -98,7 +84,7 @@ impl Rows<'_> {
         let here = self.postgres.backend_name();
         let left = self.postgres.postgres().removals(here);
         for address in self.runtime.block_on(left)? {
-            if self.stop.load(Relaxed) {
+            if self.deletion.is_stopped() {
                 break;
             }
             self.remove(&address, counts)?;
@@ -108,32 +94,19 @@ impl Rows<'_> {
 
     /// Removes a mailbox, and then lets go of its name. The row stays when the mailbox does.
     fn remove(&self, address: &Address, counts: &mut Counts) -> Result<(), PostgresError> {
-        let Ok(name) = CString::new(address.to_string()) else {
-            return Ok(());
-        };
-        let removed = self.remove_directory(&name);
+        let removed = self.deletion.remove_mailbox(address, &mut Room::default());
         match removed {
             Ok(()) => {
                 counts.removed_mailboxes += 1;
-                self.narrator.step(|| format!("removing {address}"));
                 self.runtime
                     .block_on(self.postgres.mailbox_is_gone(address))
             }
             Err(error) => {
                 counts.errors += 1;
-                self.narrator.trouble("remove a mailbox", address, &error);
+                let narrator = self.deletion.narrator;
+                narrator.trouble("remove a mailbox", address, &error);
                 Ok(())
             }
         }
-    }
-
-    fn remove_directory(&self, name: &std::ffi::CStr) -> std::io::Result<()> {
-        match self.root.open(name) {
-            // One from before the accounts came into the database.
-            Ok(mailbox) => mailbox.rename(PASSWORD_FILE, EXPIRED_FILE).map(drop)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        }
-        removal::remove(self.root, name, &mut Room::default())
     }
 }

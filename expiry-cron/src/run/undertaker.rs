@@ -5,20 +5,17 @@
 //! what nobody has taken back. Should the run be told to stop, all that still can be is taken back.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
 
 use chatmail::Address;
 use chatmail::database::DatabaseError;
-use chatmail::tombstones::{Day, Tombstones};
+use chatmail::tombstones::Tombstones;
 
+use super::deletion::{Deletion, PAUSE, address_of};
 use super::summary::Counts;
 use super::worker::Doomed;
 use crate::account;
-use crate::directory::Directory;
 use crate::mailbox::Room;
-use crate::narrator::Narrator;
 use crate::removal;
 
 /// Accounts that may wait for their deletion; workers wait when there are more.
@@ -27,19 +24,10 @@ pub(super) const WAITING_MAX: usize = 8192;
 /// Accounts that are deleted with one transaction of tombstones.
 const BATCH: usize = 512;
 
-/// Between two looks whether to stop.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// What it needs.
 pub(super) struct Undertaker<'a> {
-    pub(super) root: &'a Directory,
+    pub(super) deletion: Deletion<'a>,
     pub(super) tombstones: Tombstones,
-    /// The day until which addresses stay taken; `None` when they are not.
-    pub(super) until: Option<Day>,
-    /// How long an account waits after it was marked.
-    pub(super) window: Duration,
-    pub(super) stop: &'a AtomicBool,
-    pub(super) narrator: &'a Narrator,
 }
 
 impl Undertaker<'_> {
@@ -88,31 +76,22 @@ impl Undertaker<'_> {
         }
     }
 
-    fn due(&self, doomed: &Doomed) -> Option<Instant> {
-        doomed
-            .since
-            .and_then(|since| since.checked_add(self.window))
-    }
-
     fn is_due(&self, doomed: &Doomed) -> bool {
-        self.due(doomed).is_none_or(|due| Instant::now() >= due)
+        doomed.since.is_none_or(|since| self.deletion.is_due(since))
     }
 
     /// Waits until an account may be deleted; `false` when told to stop.
     fn wait(&self, doomed: &Doomed) -> bool {
-        while !self.stop.load(Relaxed) {
-            let now = Instant::now();
-            match self.due(doomed) {
-                Some(due) if due > now => std::thread::sleep(PAUSE.min(due - now)),
-                _ => return true,
-            }
+        match doomed.since {
+            Some(since) => self.deletion.wait(since),
+            None => !self.deletion.is_stopped(),
         }
-        false
     }
 
     fn bury(&mut self, batch: &[Doomed], room: &mut Room, counts: &mut Counts) {
         if let Err(error) = self.lay_tombstones(batch) {
-            self.narrator
+            self.deletion
+                .narrator
                 .trouble("keep addresses from being taken over", &"", &error);
             for doomed in batch {
                 counts.errors += 1;
@@ -132,10 +111,12 @@ impl Undertaker<'_> {
 
     /// Removes the mailbox of a deleted account.
     fn remove(&self, name: &CStr, room: &mut Room, counts: &mut Counts) {
-        match removal::remove(self.root, name, room) {
+        match removal::remove(self.deletion.root, name, room) {
             Ok(()) => {
                 counts.removed_mailboxes += 1;
-                self.narrator.step(|| format!("removing {}", shown(name)));
+                self.deletion
+                    .narrator
+                    .step(|| format!("removing {}", shown(name)));
             }
             Err(error) => self.trouble("remove a mailbox", name, &error, counts),
         }
@@ -144,7 +125,8 @@ impl Undertaker<'_> {
     /// Lets go of the address of an account that somebody has logged in to.
     fn keep(&mut self, name: &CStr, counts: &mut Counts) {
         counts.kept_accounts += 1;
-        self.narrator
+        self.deletion
+            .narrator
             .step(|| format!("keeping {}: a login", shown(name)));
         if let Err(error) = self.lift_tombstone(name) {
             self.trouble("let go of an address", name, &error, counts);
@@ -153,7 +135,7 @@ impl Undertaker<'_> {
 
     fn trouble(&self, what: &str, name: &CStr, error: &dyn std::error::Error, counts: &mut Counts) {
         counts.errors += 1;
-        self.narrator.trouble(what, &shown(name), error);
+        self.deletion.narrator.trouble(what, &shown(name), error);
     }
 
     /// Deletes an account, if nobody has taken that back. Its mailbox is still there.
@@ -161,7 +143,7 @@ impl Undertaker<'_> {
         if doomed.since.is_none() {
             return Ok(true);
         }
-        match self.root.open(doomed.mailbox.as_c_str()) {
+        match self.deletion.root.open(doomed.mailbox.as_c_str()) {
             Ok(mailbox) => account::delete(&mailbox),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -169,19 +151,21 @@ impl Undertaker<'_> {
     }
 
     fn lay_tombstones(&mut self, batch: &[Doomed]) -> Result<(), DatabaseError> {
-        let Some(until) = self.until else {
+        let Some(until) = self.deletion.until else {
             return Ok(());
         };
         let marked = batch.iter().filter(|doomed| doomed.since.is_some());
         let addresses: Vec<Address> = marked
-            .filter_map(|doomed| address(doomed.mailbox.as_c_str()))
+            .filter_map(|doomed| address_of(doomed.mailbox.as_c_str()))
             .collect();
         self.tombstones.lay(&addresses, until)
     }
 
     fn lift_tombstone(&mut self, name: &CStr) -> Result<(), DatabaseError> {
-        match address(name) {
-            Some(address) if self.until.is_some() => self.tombstones.lift(&address).map(drop),
+        match address_of(name) {
+            Some(address) if self.deletion.until.is_some() => {
+                self.tombstones.lift(&address).map(drop)
+            }
             _ => Ok(()),
         }
     }
@@ -191,18 +175,11 @@ impl Undertaker<'_> {
             return;
         }
         let name = doomed.mailbox.as_c_str();
-        let opened = self.root.open(name);
+        let opened = self.deletion.root.open(name);
         if let Err(error) = opened.and_then(|mailbox| account::take_back(&mailbox)) {
             self.trouble("keep an account", name, &error, counts);
         }
     }
-}
-
-/// The address whose mailbox has this name; a name with capitals belongs to nobody.
-fn address(name: &CStr) -> Option<Address> {
-    let name = name.to_str().ok()?;
-    let address: Address = name.parse().ok()?;
-    (address.to_string() == name).then_some(address)
 }
 
 fn shown(name: &CStr) -> String {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use chatmail::accounts::QUOTA_FILE;
 
+use super::strays::is_still;
 use super::summary::Counts;
 use crate::account::{self, Account};
 use crate::directory::{Directory, Kind};
@@ -55,16 +56,23 @@ pub(super) struct Worker<'a> {
     job: &'a Job<'a>,
     /// Takes accounts that are to be deleted; `None` when none can be, or on a dry run.
     undertaker: Option<SyncSender<Doomed>>,
+    /// Takes mailboxes that may be copies of what is elsewhere; `None` where there is no elsewhere.
+    strays: Option<SyncSender<CString>>,
     room: Room,
     trail: Trail,
     pub(super) counts: Counts,
 }
 
 impl<'a> Worker<'a> {
-    pub(super) fn new(job: &'a Job<'a>, undertaker: Option<SyncSender<Doomed>>) -> Self {
+    pub(super) fn new(
+        job: &'a Job<'a>,
+        undertaker: Option<SyncSender<Doomed>>,
+        strays: Option<SyncSender<CString>>,
+    ) -> Self {
         Self {
             job,
             undertaker,
+            strays,
             room: Room::default(),
             trail: Trail::default(),
             counts: Counts::default(),
@@ -139,6 +147,7 @@ impl<'a> Worker<'a> {
 
     /// Messages, the quota, and the mailbox itself if nothing is in it.
     fn content(&mut self, name: &CStr, mailbox: &Directory) {
+        let before = self.counts.messages;
         let mut count = Count::of(mailbox);
         let mut visitor = Expiry {
             job: self.job,
@@ -156,7 +165,27 @@ impl<'a> Worker<'a> {
         }
         if !any {
             self.empty(name);
+        } else if self.counts.messages == before
+            && let Err(error) = self.stray(name, mailbox)
+        {
+            self.trouble("look whether a mailbox is elsewhere", &error);
         }
+    }
+
+    /// Has a mailbox without messages looked at in which nothing has changed for long.
+    fn stray(&mut self, name: &CStr, mailbox: &Directory) -> io::Result<()> {
+        let Some(strays) = &self.strays else {
+            return Ok(());
+        };
+        let since = self.job.rules.oldest_message();
+        let is_old = |status: crate::directory::Status| status.modified < since;
+        if self.job.root.status(name)?.is_some_and(is_old)
+            && is_still(mailbox, &mut self.trail, &mut self.room, since)
+        {
+            let sent = strays.send(name.to_owned());
+            sent.map_err(|_| io::Error::other("the thread that asks the database has died"))?;
+        }
+        Ok(())
     }
 
     fn trim(&mut self, mailbox: &Directory, count: &mut Count<'_>) {
