@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::value::{
-    AcceptUnsigned, AddressList, ByteSize, CertAndKey, HostAndPort, HttpsUrl, Listen, Positive,
-    Servers, Value, Words,
+    AcceptUnsigned, AddressList, ByteSize, CertAndKey, Domains, HostAndPort, HttpsUrl, Listen,
+    Positive, Servers, Value, Words,
 };
 use super::{ConfigError, Key, Source};
 use crate::address::Domain;
@@ -147,10 +147,13 @@ keys! {
     /// The PostgreSQL database that keeps accounts, invites, block list and tombstones, for a relay of several
     /// hosts: `postgresql://USER@HOST/NAME`, or words such as `host=/run/postgresql dbname=chatmail`. Empty: accounts
     /// are in `mailboxes_dir`, the others in `database_path`. A password in here is readable for whoever can read
-    /// this file, so that its mode has to protect it; better have none here: a file that PGPASSFILE names is
-    /// asked, and over a unix socket PostgreSQL can know the mail user (`peer`). With `sslmode=require` the
+    /// this file; better have none here, but a `database_password_file`. Without either, a file that PGPASSFILE names
+    /// is asked, and over a unix socket PostgreSQL can know the mail user (`peer`). With `sslmode=require` the
     /// server must have a certificate from `database_authorities`; without, nothing is encrypted.
     database_url: Option<DatabaseUrl> = Some("");
+    /// The file with the password for the server of `database_url`, one line, which is read when a program starts. The
+    /// mail user has to be able to read it; one that everybody can read is not used. Empty: there is none.
+    database_password_file: Option<PathBuf> = Some("");
     /// The certificate authorities that vouch for the server of `database_url` (a PEM file).
     database_authorities: PathBuf = Some("/etc/ssl/certs/ca-certificates.crt");
     /// Connections that doveauth opens to the server of `database_url` at most.
@@ -276,6 +279,9 @@ keys! {
     /// The host name of the relay's servers, to which its MX record points, for autoconfig and MTA-STS.
     /// Empty: `mail_domain`.
     mail_host: Option<Domain> = Some("");
+    /// The host names of the relay's other fronts, to which MX records point as well, for MTA-STS; separated by
+    /// white space.
+    further_mail_hosts: Domains = Some("");
     /// The folder of the operator's own web pages: templates that `mxdeliv-bridge pages` takes in the place of
     /// those of the same name that it brings along. `disabled`: no pages, but what mail programs and
     /// servers read.

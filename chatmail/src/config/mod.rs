@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 pub use keys::{Config, KEYS};
 pub use value::{
-    AcceptUnsigned, AddressList, ByteSize, CertAndKey, HostAndPort, HttpsUrl, Listen, Positive,
-    Servers, Value, Words,
+    AcceptUnsigned, AddressList, ByteSize, CertAndKey, Domains, HostAndPort, HttpsUrl, Listen,
+    Positive, Servers, Value, Words,
 };
 
 /// Where the daemons look for their configuration unless `--config` says otherwise.

@@ -168,6 +168,19 @@ impl Value for Words {
     }
 }
 
+/// Domain names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Domains(pub Vec<Domain>);
+
+impl Value for Domains {
+    const ALLOWED: &'static str = "domain names separated by white space";
+
+    fn read(text: &str) -> Option<Self> {
+        let names = text.split_whitespace().map(|word| word.parse().ok());
+        names.collect::<Option<_>>().map(Self)
+    }
+}
+
 /// Mail addresses, and whole domains written `@example.org`, separated by white space.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressList {

@@ -36,6 +36,7 @@ mod url;
 use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use accounts::{For, Made, NotNow, PostgresAccounts, Stored};
 pub use blocks::LiveBlocks;
+pub use password_file::PasswordFileError;
 pub use url::DatabaseUrl;
 
 use self::silence::Silence;
@@ -59,6 +61,15 @@ use crate::tls::{self, TlsError};
 /// Why the database cannot be used, by how it is set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    /// The password cannot be had.
+    #[error("database_password_file: {path}: {reason}", path = path.display())]
+    Password {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: PasswordFileError,
+    },
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -124,7 +135,12 @@ impl Postgres {
         let timeout = Duration::from_secs(config.database_timeout.get().into());
         // The server gives up before we do: then the connection can be used again.
         let mut settings = url.settings(timeout * 5 / 8, timeout / 2);
-        password_file::apply(&mut settings);
+        match &config.database_password_file {
+            Some(path) => {
+                settings.password(password_file::read(path)?);
+            }
+            None => password_file::apply(&mut settings),
+        }
         let how = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };

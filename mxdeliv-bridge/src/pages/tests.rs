@@ -344,6 +344,21 @@ fn servers_have_the_name_that_the_mx_record_has() {
     assert!(autoconfig.contains("<domain>chat.example</domain>"));
 }
 
+#[test]
+fn all_fronts_say_the_same_of_where_mail_goes() {
+    let front = |own: &str, other: &str| {
+        let text =
+            format!("mail_domain = chat.example\nmail_host = {own}\nfurther_mail_hosts = {other}");
+        Pages::of(&text).text(".well-known/mta-sts.txt")
+    };
+    let policy = front("b.chat.example", "c.example a.chat.example");
+    assert!(
+        policy.contains("\nmx: a.chat.example\nmx: b.chat.example\nmx: c.example\nmax_age"),
+        "{policy}"
+    );
+    assert_eq!(policy, front("c.example", "b.chat.example a.chat.example"));
+}
+
 #[rstest]
 #[case("open", "The button opens Delta Chat")]
 #[case("closed", "New profiles are not given out here")]

@@ -9,7 +9,7 @@ use super::qr_code::{self, QrError};
 /// The variables of all templates.
 ///
 /// Beside the keys: `self_signed` (no public authority vouches for the relay), `mail_host` (where its servers
-/// are), `registration` (`open`, `closed` or `invite`), `link` and `link_qr_code` (what gets somebody a profile), `large_message_size`, `operator_named`
+/// are), `mail_hosts` (those and the other fronts', in an order that all fronts agree on), `registration` (`open`, `closed` or `invite`), `link` and `link_qr_code` (what gets somebody a profile), `large_message_size`, `operator_named`
 /// (whether the operator has said who is responsible) and `privacy_mail_is_address`. Sizes are in octets.
 ///
 /// # Errors
@@ -21,10 +21,16 @@ pub(super) fn of(config: &Config) -> Result<Value, QrError> {
         Some(address) => address.to_string(),
         None => host.as_str().to_owned(),
     };
+    let further = config.further_mail_hosts.0.iter();
+    let further = further.map(|host| host.as_str().to_owned());
+    let mut mail_hosts: Vec<_> = further.chain([mail_host.clone()]).collect();
+    mail_hosts.sort_unstable();
+    mail_hosts.dedup();
     let address = config.privacy_mail.parse::<chatmail::Address>();
     Ok(context! {
         mail_domain => config.mail_domain.as_str(),
         mail_host,
+        mail_hosts,
         self_signed => config.mail_domain.is_uncertified(),
         registration => match config.registration {
             Registration::Open => "open",
