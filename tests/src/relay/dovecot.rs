@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use chatmail::config::ByteSize;
 use minijinja::Value;
 
@@ -160,9 +160,6 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         Language::V2_3 => {
             fs::write(layout.auth_conf(), render(AUTH_CONF, &values)?)?;
             DOVECOT_CONF
-        }
-        Language::V2_4 if relay.host != Host::Whole => {
-            bail!("there are fronts and backends with Dovecot 2.3 only, as Debian 12 has it");
         }
         Language::V2_4 => {
             fs::write(layout.auth_script(), AUTH_SCRIPT)?;

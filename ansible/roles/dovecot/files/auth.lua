@@ -76,6 +76,21 @@ local function lookup(key)
   return fields
 end
 
+-- On a front doveauth names the host that has the mailbox, and Dovecot passes the session on to it: with TLS. Who
+-- connected stays here: a backend has no use for addresses of clients. Without a port LMTP takes the one that mail came
+-- to, and dies where that is a unix socket.
+local function with_proxy(fields, account, request)
+  if account.proxy then
+    fields.proxy = account.proxy
+    fields.host = account.host
+    fields.port = request.protocol == "lmtp" and "24" or "143"
+    fields.starttls = "yes"
+    fields.proxy_timeout = "10s"
+    fields.proxy_not_trusted = "yes"
+  end
+  return fields
+end
+
 -- In both, what nobody knows now is a temporary failure, and its reason a line in Dovecot's log.
 
 function auth_passdb_lookup(request)
@@ -86,7 +101,7 @@ function auth_passdb_lookup(request)
   elseif not account or not account.password then
     return auth.PASSDB_RESULT_USER_UNKNOWN
   end
-  return auth.PASSDB_RESULT_OK, { password = account.password, proxy = account.proxy, host = account.host }
+  return auth.PASSDB_RESULT_OK, with_proxy({ password = account.password }, account, request)
 end
 
 function auth_userdb_lookup(request)
