@@ -70,7 +70,8 @@ def main():
     ports(wanted["ports"])
     certificate(wanted["certificate"], wanted["certificate_days"])
     settings()
-    dkim()
+    if wanted["dkim"]:
+        dkim()
     inotify(wanted["inotify"])
     print(json.dumps(FINDINGS))
 
