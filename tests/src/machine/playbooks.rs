@@ -60,6 +60,20 @@ impl Playbooks {
         Ok(())
     }
 
+    /// Gives all machines of the inventory these settings; those of [`set`](Self::set) come before them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn set_for_all(&self, settings: &Value) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("group_vars");
+        fs::create_dir_all(&folder)?;
+        fs::write(
+            folder.join("machines.json"),
+            serde_json::to_vec_pretty(settings)?,
+        )?;
+        Ok(())
+    }
+
     /// Runs a playbook for all of them with this package, and gives what it printed.
     ///
     /// # Errors

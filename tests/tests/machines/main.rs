@@ -5,6 +5,7 @@
 mod boots;
 mod classic;
 mod drop_in;
+mod hosts;
 mod linted;
 mod migration;
 mod network;

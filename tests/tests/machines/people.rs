@@ -45,7 +45,7 @@ pub(crate) struct Person<'a> {
 impl Person<'_> {
     /// Logs in, which makes the account if there is none; `false` when the password is wrong.
     pub(crate) fn logs_in(&self) -> anyhow::Result<bool> {
-        self.on_the_lan(async || match self.imap().await {
+        on_the_lan(self.lan, async || match self.imap().await {
             Ok(client) => {
                 client.logout().await?;
                 Ok(true)
@@ -62,7 +62,7 @@ impl Person<'_> {
             .header("Message-ID")
             .context("no Message-ID")?
             .to_owned();
-        self.on_the_lan(async || {
+        on_the_lan(self.lan, async || {
             let endpoint = Endpoint::new(self.machine.address().into(), 465);
             let mut client =
                 SmtpClient::login(&endpoint, Security::TLS, self.address, self.password).await?;
@@ -76,7 +76,7 @@ impl Person<'_> {
 
     /// All messages in the inbox.
     pub(crate) fn reads(&self) -> anyhow::Result<Vec<String>> {
-        self.on_the_lan(async || {
+        on_the_lan(self.lan, async || {
             let mut client = self.imap().await?;
             client.select("INBOX").await?;
             let fetched = client.fetch("1:*").await?;
@@ -120,7 +120,7 @@ impl Person<'_> {
 
     /// Leaves a device's token with the relay.
     pub(crate) fn sets_token(&self, token: &str) -> anyhow::Result<()> {
-        self.on_the_lan(async || {
+        on_the_lan(self.lan, async || {
             let mut client = self.imap().await?;
             let setting = format!("SETMETADATA INBOX (/private/devicetoken \"{token}\")");
             client.command(&setting).await?;
@@ -130,7 +130,7 @@ impl Person<'_> {
 
     /// What the relay knows of their devices.
     pub(crate) fn tokens(&self) -> anyhow::Result<String> {
-        self.on_the_lan(async || {
+        on_the_lan(self.lan, async || {
             let mut client = self.imap().await?;
             let asking = Argument::Text("GETMETADATA INBOX /private/devicetoken".to_owned());
             let answer = client.compose(&[asking]).await?;
@@ -147,7 +147,7 @@ impl Person<'_> {
         &self,
         what: impl FnOnce() -> anyhow::Result<()> + Send,
     ) -> anyhow::Result<[u32; 2]> {
-        self.on_the_lan(async || {
+        on_the_lan(self.lan, async || {
             let mut client = self.imap().await?;
             let before = client.select("INBOX").await?.exists;
             let mut idle = client.idle().await?;
@@ -163,19 +163,19 @@ impl Person<'_> {
         let endpoint = Endpoint::new(self.machine.address().into(), 993);
         ImapClient::login(&endpoint, self.address, self.password).await
     }
+}
 
-    /// On a thread of its own, which is on the LAN with all its sockets.
-    fn on_the_lan<T: Send>(
-        &self,
-        what: impl AsyncFnOnce() -> anyhow::Result<T> + Send,
-    ) -> anyhow::Result<T> {
-        self.lan.network().enter(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(what())
-        })?
-    }
+/// Does something on a thread of its own, which is on the LAN with all its sockets.
+pub(crate) fn on_the_lan<T: Send>(
+    lan: &Lan,
+    what: impl AsyncFnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    lan.network().enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(what())
+    })?
 }
 
 /// Has Dovecot take a message of so many octets, as mxdeliv-bridge hands them over; gives the last reply.

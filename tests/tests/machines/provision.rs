@@ -97,7 +97,7 @@ impl Pair {
 }
 
 /// Delta Chat takes names on trust only if it may not check them.
-fn login_link(domain: &str, name: &str) -> String {
+pub(crate) fn login_link(domain: &str, name: &str) -> String {
     format!(
         "dclogin:{name}@{domain}?p=a-password-for-tests&v=1&ih={domain}&ip=993&is=ssl&sh={domain}&sp=465&ss=ssl&ic=3"
     )
@@ -218,7 +218,10 @@ fn timers_run(machine: &Machine) -> anyhow::Result<()> {
 
 /// No journal, and no other log, holds the address of a client or of a mailbox. The one exception is the line for
 /// a new account, which operators' programs count. Who logs in by SSH is an operator.
-fn journal_knows_nobody(machine: &Machine, addresses: &[String; 2]) -> anyhow::Result<()> {
+pub(crate) fn journal_knows_nobody(
+    machine: &Machine,
+    addresses: &[String; 2],
+) -> anyhow::Result<()> {
     let journal = machine.run_ok(&["journalctl", "--no-pager", "--output=short"])?;
     let mailboxes = |line: &str| {
         addresses
