@@ -1,4 +1,4 @@
-//! `doveadm kick` on another host: Dovecot's doveadm protocol, over TLS (Dovecot 2.3, `src/doveadm/client-connection-tcp.c`).
+//! `doveadm kick` on another host: Dovecot's doveadm protocol, over TLS (`src/doveadm/client-connection-tcp.c` in Dovecot).
 //!
 //! The server lets in whoever has a password, and then takes commands, a line each. Backends let fronts in with a password of
 //! their own, which is good for `kick` and for nothing else: a front that somebody has taken over opens no mailbox by it.
@@ -121,13 +121,16 @@ async fn converse(
     outcome(&mut stream).await
 }
 
-/// Reads up to the end of an answer: whom it was about, a tab behind each, then `+`, or `-` and a word.
+/// Reads up to the end of an answer: whom it was about (2.3) or how many sessions (2.4), a tab behind each, then `+`, or `-`
+/// and a word.
 async fn outcome(stream: &mut (impl AsyncBufRead + Unpin)) -> Result<bool, RemoteError> {
     let mut stream = stream.take(ANSWER_MAX);
+    let mut any = true;
     loop {
         let said = line(&mut stream).await?;
+        any &= said != "0\t";
         match said.strip_prefix('-') {
-            _ if said == "+" => return Ok(true),
+            _ if said == "+" => return Ok(any),
             Some("NOTFOUND") => return Ok(false),
             Some(word) if !word.contains('\t') => return Err(RemoteError::Failed(word.to_owned())),
             _ => {}
@@ -168,6 +171,8 @@ mod tests {
     #[case("-\n+\n-b@x.org\ta@x.org\t\n+\n", true)]
     #[case("+\na@x.org\t\n+\n", true)]
     #[case("-\n+\n\n-NOTFOUND\n", false)]
+    #[case("-\n+\n1\t\n+\n", true)]
+    #[case("-\n+\n0\t\n+\n", false)]
     #[tokio::test]
     async fn answers(#[case] said: &str, #[case] ended: bool) {
         assert_eq!(heard(said).await.unwrap(), ended);

@@ -216,7 +216,10 @@ async fn doveadm_kick(
 
 /// What doveadm has done.
 fn told(output: &Output, address: &Address) -> Sessions {
+    /// How doveadm 2.4 may begin to say that it has found nobody.
+    const NO_CONNECTION: &[u8] = b"0 ";
     match output.status.code() {
+        Some(0) if output.stdout.starts_with(NO_CONNECTION) => Sessions::None,
         Some(0) => Sessions::Ended,
         Some(NOBODY) => Sessions::None,
         _ => {

@@ -159,6 +159,22 @@ impl Person<'_> {
         })
     }
 
+    /// Is logged in while something happens, which must end the session; what that gave.
+    pub(crate) fn is_thrown_out_by<T: Send>(
+        &self,
+        what: impl FnOnce() -> anyhow::Result<T> + Send,
+    ) -> anyhow::Result<T> {
+        on_the_lan(self.lan, async || {
+            let mut client = self.imap().await?;
+            client.select("INBOX").await?;
+            drop(client.idle().await?);
+            let done = what()?;
+            let ended = client.connection().read_to_end().await;
+            ended.context("the session goes on")?;
+            Ok(done)
+        })
+    }
+
     async fn imap(&self) -> Result<ImapClient, ImapError> {
         let endpoint = Endpoint::new(self.machine.address().into(), 993);
         ImapClient::login(&endpoint, self.address, self.password).await

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use serde_json::Value;
 use testbed::client::{Envelope, Security, SmtpClient, TlsVersion};
 use testbed::deltachat::{DeltaChat, make_contact};
 use testbed::foreign::ForeignDomain;
@@ -68,6 +69,7 @@ async fn the_hosts_are_one_relay(hosts: &Hosts) -> anyhow::Result<()> {
         journal_knows_nobody(machine, &[ALICE.to_owned(), BOB.to_owned()])?;
     }
     an_account_moves(hosts)?;
+    sessions_end(hosts)?;
     // Errors of fronts that do not reach it tell of whom.
     a_backend_comes_back(hosts)
 }
@@ -313,6 +315,23 @@ fn an_account_moves(hosts: &Hosts) -> anyhow::Result<()> {
         assert_eq!(home(hosts, ALICE)?, [to.name()]);
         for front in &hosts.fronts {
             assert_eq!(person(hosts, front, ALICE).reads()?, known);
+        }
+    }
+    Ok(())
+}
+
+/// Told on any host, of either Debian, for accounts on each backend.
+fn sessions_end(hosts: &Hosts) -> anyhow::Result<()> {
+    for host in hosts.machines() {
+        for address in [ALICE, BOB] {
+            let person = person(hosts, &hosts.fronts[0], address);
+            let sessions = person.is_thrown_out_by(|| {
+                let block = ["doveauth", "accounts", "block", "--json", address];
+                let told: Value = serde_json::from_str(&host.run_ok(&block)?)?;
+                host.run_ok(&["doveauth", "accounts", "unblock", address])?;
+                Ok(told["sessions"].clone())
+            })?;
+            assert_eq!(sessions, "ended", "{address} on {}", host.name());
         }
     }
     Ok(())
