@@ -85,7 +85,7 @@ local function with_proxy(fields, account, request)
     fields.host = account.host
     fields.port = request.protocol == "lmtp" and "24" or "143"
     fields.starttls = "yes"
-    fields.proxy_timeout = "10s"
+    fields.proxy_timeout = "10"
     fields.proxy_not_trusted = "yes"
   end
   return fields

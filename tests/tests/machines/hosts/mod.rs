@@ -68,10 +68,10 @@ async fn the_hosts_are_one_relay(hosts: &Hosts) -> anyhow::Result<()> {
         journal_knows_nobody(machine, &addresses)?;
         journal_knows_nobody(machine, &[ALICE.to_owned(), BOB.to_owned()])?;
     }
-    an_account_moves(hosts)?;
     sessions_end(hosts)?;
     // Errors of fronts that do not reach it tell of whom.
-    a_backend_comes_back(hosts)
+    a_backend_comes_back(hosts)?;
+    an_account_moves(hosts)
 }
 
 /// As far as `--tags check` looks at the machines; the LAN's DNS lacks records that the world's would have.
@@ -306,16 +306,14 @@ fn a_backend_comes_back(hosts: &Hosts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// There and back, between backends of different versions.
+/// To a backend of a newer Debian, as when an operator upgrades.
 fn an_account_moves(hosts: &Hosts) -> anyhow::Result<()> {
     let known = person(hosts, &hosts.fronts[0], ALICE).reads()?;
-    let [one, two] = &hosts.backends;
-    for (from, to) in [(one, two), (two, one)] {
-        from.run_ok(&["doveauth", "accounts", "move", ALICE, to.name()])?;
-        assert_eq!(home(hosts, ALICE)?, [to.name()]);
-        for front in &hosts.fronts {
-            assert_eq!(person(hosts, front, ALICE).reads()?, known);
-        }
+    let [from, to] = &hosts.backends;
+    from.run_ok(&["doveauth", "accounts", "move", ALICE, to.name()])?;
+    assert_eq!(home(hosts, ALICE)?, [to.name()]);
+    for front in &hosts.fronts {
+        assert_eq!(person(hosts, front, ALICE).reads()?, known);
     }
     Ok(())
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::ensure;
 use serde_json::json;
 use tempfile::TempDir;
 use testbed::authority::Certificate;
 use testbed::dns::Data;
-use testbed::machine::{Lan, Machine, PATIENCE, Playbooks};
+use testbed::machine::{Lan, Machine, Playbooks};
 use testbed::package::{Compression, build};
 
 /// The domain of the relay's addresses.
@@ -16,6 +17,9 @@ pub(super) const DOMAIN: &str = "chat.test";
 
 /// It has what means something in an URL, in chatmail.ini and in PostgreSQL's own password files.
 pub(super) const DATABASE_PASSWORD: &str = "p:w/@%20 with \\ and # ; \"marks'";
+
+/// How long it may take to have PostgreSQL.
+const INSTALLATION: Duration = Duration::from_secs(600);
 
 /// What backends make credentials of, and fronts check them with.
 pub(super) const TURN_SECRET: &str = "all of them know it";
@@ -61,27 +65,12 @@ impl Hosts {
         let database = lan.machine_with("db", lan.ip(31), "bookworm")?;
         certify(&lan, &database, &["db.test"])?;
         let boot = |name, last, suite| lan.machine_with(name, lan.ip(last), suite);
-        // Installing packages takes a while.
-        let (made, booted) = std::thread::scope(|scope| {
-            let making = scope
-                .spawn(|| database.run_ok(&["sh", "-c", DATABASE, "database", DATABASE_PASSWORD]));
-            let booted = (|| {
-                anyhow::Ok((
-                    [
-                        boot("front1", 11, "bookworm")?,
-                        boot("front2", 12, "trixie")?,
-                    ],
-                    [boot("back1", 21, "bookworm")?, boot("back2", 22, "trixie")?],
-                ))
-            })();
-            let made = making.join();
-            (
-                made.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                booted,
-            )
-        });
-        made?;
-        let (fronts, backends) = booted?;
+        let fronts = [
+            boot("front1", 11, "bookworm")?,
+            boot("front2", 12, "trixie")?,
+        ];
+        let backends = [boot("back1", 21, "bookworm")?, boot("back2", 22, "trixie")?];
+        set_up_database(&database)?;
         lan.dns().change(|zone| {
             let addresses = fronts.each_ref().map(|front| Data::A(front.address()));
             let exchangers = fronts
@@ -190,6 +179,14 @@ impl Hosts {
         self.machines()
             .try_for_each(|machine| machine.trust(self.lan.authority()))
     }
+}
+
+fn set_up_database(machine: &Machine) -> anyhow::Result<()> {
+    let command = ["sh", "-c", DATABASE, "database", DATABASE_PASSWORD];
+    let done = machine.run_for(INSTALLATION, &command)?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "the database: {said}");
+    Ok(())
 }
 
 /// Gives a machine a certificate for these names, as something else than the playbook does on other machines.
