@@ -197,8 +197,16 @@ fn wait(file: &Path, supervisor: &mut Child) -> anyhow::Result<()> {
 /// # Errors
 /// It did not end in time, or not well.
 pub(crate) fn end(supervisor: &mut Child) -> anyhow::Result<()> {
+    end_within(STOP_PATIENCE, supervisor)
+}
+
+/// As [`end`], of a relay that may take longer.
+///
+/// # Errors
+/// As [`end`].
+pub(crate) fn end_within(patience: Duration, supervisor: &mut Child) -> anyhow::Result<()> {
     drop(supervisor.stdin.take());
-    let deadline = Instant::now() + STOP_PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = supervisor.try_wait()? {
             ensure!(status.success(), "the testbed ended with {status}");
@@ -209,7 +217,7 @@ pub(crate) fn end(supervisor: &mut Child) -> anyhow::Result<()> {
             supervisor.wait()?;
             bail!(
                 "the testbed did not end within {} seconds",
-                STOP_PATIENCE.as_secs()
+                patience.as_secs()
             );
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -3,6 +3,7 @@
 //! A bench runs what it measures and its reference in the same call, interleaved, and reports one
 //! [`Figure`] for each number it finds.
 
+mod clients;
 mod delivery;
 mod delta;
 mod doveauth;
@@ -36,6 +37,7 @@ use std::io;
 use anyhow::{Context as _, ensure};
 use tokio::runtime::Runtime;
 
+pub use clients::ClientsArgs;
 pub use report::{Figure, Goal, Report};
 
 use crate::host::packages::{FOR_MACHINES, OPENDKIM, POSTGRESQL};
@@ -49,7 +51,16 @@ pub struct Bench {
     /// What it measures, in a line.
     pub summary: &'static str,
     /// Measures, and reports what it found.
-    pub run: fn(&mut Report) -> anyhow::Result<()>,
+    pub run: Run,
+}
+
+/// How a measurement is made.
+#[derive(Clone, Copy)]
+pub enum Run {
+    /// Always the same.
+    Fixed(fn(&mut Report) -> anyhow::Result<()>),
+    /// With as many clients as the command line says.
+    Clients(fn(&ClientsArgs, &mut Report) -> anyhow::Result<()>),
 }
 
 /// All measurements, in the order of `--list`.
@@ -57,87 +68,92 @@ pub const BENCHES: &[Bench] = &[
     Bench {
         name: "gate",
         summary: "the gate alone: speed on a large encrypted message, and heap",
-        run: gate::run,
+        run: Run::Fixed(gate::run),
     },
     Bench {
         name: "gate-worst",
         summary: "the gate alone on the corpus, and on what costs the most for its size",
-        run: gate_worst::run,
+        run: Run::Fixed(gate_worst::run),
     },
     Bench {
         name: "milter",
         summary: "mail accepted by Postfix with filtermail, a null milter and none (three minutes)",
-        run: milter::run,
+        run: Run::Fixed(milter::run),
     },
     Bench {
         name: "milter-memory",
         summary: "filtermail's memory while 200 messages of 30 MiB come at once",
-        run: milter_memory::run,
+        run: Run::Fixed(milter_memory::run),
     },
     Bench {
         name: "incoming",
         summary: "mail from outside accepted with gate and DKIM verification, and with neither",
-        run: incoming::run,
+        run: Run::Fixed(incoming::run),
     },
     Bench {
         name: "signing",
         summary: "mail accepted by Postfix with filtermail signing it, and with OpenDKIM doing so",
-        run: signing::run,
+        run: Run::Fixed(signing::run),
     },
     Bench {
         name: "doveauth",
         summary: "lookups and creations of accounts on tmpfs, and memory",
-        run: doveauth::run,
+        run: Run::Fixed(doveauth::run),
     },
     Bench {
         name: "postgres",
         summary: "logins and creations with accounts in PostgreSQL and in files, a million accounts (two minutes)",
-        run: postgres::run,
+        run: Run::Fixed(postgres::run),
+    },
+    Bench {
+        name: "clients",
+        summary: "a relay of several hosts, a million accounts, clients that stay; 100 000 computed (half an hour)",
+        run: Run::Clients(clients::run),
     },
     Bench {
         name: "push",
         summary: "push notifications written and sent, what they cost a delivery, memory (a minute)",
-        run: push::run,
+        run: Run::Fixed(push::run),
     },
     Bench {
         name: "delivery",
         summary: "from MAIL FROM to EXISTS, with our daemons and without (two minutes)",
-        run: delivery::run,
+        run: Run::Fixed(delivery::run),
     },
     Bench {
         name: "delta",
         summary: "Delta Chat: a profile, a text, a text and its answer, ten texts; without our daemons too (five minutes)",
-        run: delta::run,
+        run: Run::Fixed(delta::run),
     },
     Bench {
         name: "throughput",
         summary: "submission to mailbox, eight senders; a classic relay's settings without daemons too (two minutes)",
-        run: throughput::run,
+        run: Run::Fixed(throughput::run),
     },
     Bench {
         name: "settings",
         summary: "settings of Postfix and Dovecot, each beside another value (ten minutes)",
-        run: settings::run,
+        run: Run::Fixed(settings::run),
     },
     Bench {
         name: "federation",
         summary: "from relay to relay by /mxdeliv, and by SMTP (two minutes)",
-        run: federation::run,
+        run: Run::Fixed(federation::run),
     },
     Bench {
         name: "federation-flush",
         summary: "20 000 messages to 200 dead peers: the bridge's memory and descriptors (four minutes)",
-        run: federation_flush::run,
+        run: Run::Fixed(federation_flush::run),
     },
     Bench {
         name: "expiry",
         summary: "old mail found and removed among a million messages on disk, and memory (ten minutes)",
-        run: expiry::run,
+        run: Run::Fixed(expiry::run),
     },
     Bench {
         name: "provision",
         summary: "the playbook on a bare machine, and when there is nothing to do; idle daemons (ten minutes)",
-        run: provision::run,
+        run: Run::Fixed(provision::run),
     },
 ];
 
@@ -160,6 +176,10 @@ pub struct BenchArgs {
     /// Append a line of JSON for each figure to FILE
     #[arg(long, value_name = "FILE")]
     json: Option<std::path::PathBuf>,
+
+    /// Of `clients`.
+    #[command(flatten, next_help_heading = "Of `clients`")]
+    clients: ClientsArgs,
 }
 
 /// Runs the measurements that are asked for, on release binaries.
@@ -185,7 +205,7 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     for bench in &wanted {
         match bench.name {
             "signing" => also.push(OPENDKIM),
-            "postgres" => also.push(POSTGRESQL),
+            "postgres" | "clients" => also.push(POSTGRESQL),
             "provision" => also.extend(FOR_MACHINES),
             _ => {}
         }
@@ -199,7 +219,8 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let mut missed = 0;
     for &bench in wanted {
         println!("{}: {}", bench.name, bench.summary);
-        let report = tokio::task::spawn_blocking(move || measure(bench)).await?;
+        let clients = args.clients.clone();
+        let report = tokio::task::spawn_blocking(move || measure(bench, &clients)).await?;
         let report = report.with_context(|| format!("bench `{}`", bench.name))?;
         report.print(args.json.as_deref())?;
         missed += report.missed();
@@ -208,9 +229,12 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn measure(bench: Bench) -> anyhow::Result<Report> {
+fn measure(bench: Bench, clients: &ClientsArgs) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    (bench.run)(&mut report)?;
+    match bench.run {
+        Run::Fixed(run) => run(&mut report)?,
+        Run::Clients(run) => run(clients, &mut report)?,
+    }
     Ok(report)
 }
 

@@ -19,6 +19,7 @@ mod run;
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,7 @@ use crate::host::network::Network;
 use crate::host::packages;
 use crate::relay::{ServerSetting, Setting};
 use crate::target::Target;
-use crate::test_relay::{end, new_name, wait_for};
+use crate::test_relay::{end, end_within, new_name, wait_for};
 
 /// How much of each log a failed test shows.
 const LOG_LINES: usize = 30;
@@ -232,6 +233,14 @@ impl Cluster {
     /// The supervisor did not end in time, or not well.
     pub fn stop(mut self) -> anyhow::Result<()> {
         end(&mut self.supervisor)
+    }
+
+    /// As [`Cluster::stop`], with this long for it: there are sessions and mailboxes by the thousand.
+    ///
+    /// # Errors
+    /// As [`Cluster::stop`].
+    pub fn stop_within(mut self, patience: Duration) -> anyhow::Result<()> {
+        end_within(patience, &mut self.supervisor)
     }
 
     fn link(&self, host: &str, state: &str) -> anyhow::Result<()> {

@@ -287,7 +287,11 @@ impl Postgres {
         Ok(())
     }
 
-    fn pid(&self) -> anyhow::Result<Pid> {
+    /// The server's first process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> anyhow::Result<Pid> {
         let file = self.data().join("postmaster.pid");
         let text = fs::read_to_string(&file).context("PostgreSQL does not run")?;
         let pid = text.lines().next().context("an empty pid file")?;

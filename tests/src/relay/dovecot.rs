@@ -67,6 +67,7 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
     let has_push = is_classic || is_full && !relay.options.without_push;
     let plain_password = if is_full { "" } else { PLAIN_PASSWORD };
     let for_postfix = layout.queue().join("private");
+    let imap_processes = shipped("dovecot_imap_processes")?;
     let mut values = vec![
         ("dovecot_instance_name", name.into()),
         ("dovecot_base_dir", path(&layout.dovecot_base())),
@@ -106,9 +107,10 @@ pub(super) fn configure(relay: &Relay, authorities: &Path) -> anyhow::Result<()>
         ),
         ("dovecot_max_mail_size", max_mail_size.into()),
         ("dovecot_trim_to", trim_to(config.max_mailbox_size).into()),
-        ("dovecot_client_limit", 20_000.into()),
+        // As group_vars and the role's defaults have them.
+        ("dovecot_client_limit", (imap_processes + 5000).into()),
         ("dovecot_login_processes", 2.into()),
-        ("dovecot_imap_processes", 5000.into()),
+        ("dovecot_imap_processes", imap_processes.into()),
         ("dovecot_hibernate_after", hibernate_after(relay)?.into()),
         ("dovecot_bridge_user", BRIDGE_USER.into()),
         ("dovecot_plain_password", plain_password.into()),
@@ -214,11 +216,19 @@ fn hibernate_after(relay: &Relay) -> anyhow::Result<u32> {
     if patched(relay)?.is_none() {
         return Ok(0);
     }
-    let setting = |line: &str| line.strip_prefix("dovecot_hibernate_after: ")?.parse().ok();
+    shipped("dovecot_hibernate_after")
+}
+
+/// A number that public relays get unless their operator says otherwise.
+///
+/// # Errors
+/// `group_vars/all.yml` has no number of this name.
+pub(crate) fn shipped(setting: &str) -> anyhow::Result<u32> {
+    let value = |line: &str| line.strip_prefix(setting)?.strip_prefix(": ")?.parse().ok();
     GROUP_VARS
         .lines()
-        .find_map(setting)
-        .context("dovecot_hibernate_after in group_vars/all.yml")
+        .find_map(value)
+        .with_context(|| format!("{setting} in group_vars/all.yml"))
 }
 
 /// The patched Dovecot that the relay runs, if it does.

@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use chatmail::Config;
 
+pub(crate) use dovecot::shipped;
 pub use layout::Layout;
 pub use options::{
     DomainKind, PLAIN_PASSWORD, RelayKind, RelayOptions, ServerSetting, Setting, Variant,
