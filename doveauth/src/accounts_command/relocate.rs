@@ -15,7 +15,7 @@
 //! original is, whatever an earlier call has left there. `doveadm sync` would merge, and bring back what was deleted.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, ensure};
@@ -29,6 +29,9 @@ use super::report::Report;
 use super::sessions::{self, Sessions};
 use crate::command::{Done, Wrong};
 use crate::mail_user::MailUser;
+
+/// What doveadm ends with when it does not know an option (EX_USAGE).
+const USAGE: i32 = 64;
 
 /// How long sessions may take to end, and a delivery. Mail and logins wait meanwhile, and are let in again.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -159,18 +162,29 @@ impl Move<'_> {
             // Nobody has logged in or written yet.
             return Ok(());
         }
-        let mut command = doveadm(self.config)?;
-        self.user.become_in(&mut command);
         let host = match self.host.contains(':') {
             true => format!("[{}]", self.host),
             false => self.host.clone(),
         };
-        command
-            .env("USER", self.address.to_string())
-            .env("HOME", home)
-            // One at a time: a call that was killed may have left one that goes on.
-            .args(["backup", "-l", "60", &format!("tcps:{host}:{PORT}")]);
-        succeed(command, self.address, "backup").map(drop)
+        let destination = format!("tcps:{host}:{PORT}");
+        let copy = |options: &[&str]| {
+            let mut command = doveadm(self.config)?;
+            self.user.become_in(&mut command);
+            command
+                .env("USER", self.address.to_string())
+                .env("HOME", &home)
+                .arg("backup")
+                .args(options)
+                // One at a time: a call that was killed may have left one that goes on.
+                .args(["-l", "60", &destination]);
+            ended(command)
+        };
+        // Without this 2.4 asks doveauth; 2.3 never does when it is told of a home, and does not know the option.
+        let output = match copy(&["--no-userdb-lookup"])? {
+            output if output.status.code() == Some(USAGE) => copy(&[])?,
+            output => output,
+        };
+        is_success(&output, self.address, "backup")
     }
 
     fn end_sessions(&self) -> anyhow::Result<()> {
@@ -258,8 +272,12 @@ fn doveadm(config: &Config) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-fn succeed(mut command: Command, address: &Address, what: &str) -> anyhow::Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
+fn ended(mut command: Command) -> anyhow::Result<Output> {
+    let output = command.stdin(Stdio::null()).output();
+    output.context("running doveadm_command")
+}
+
+fn is_success(output: &Output, address: &Address, what: &str) -> anyhow::Result<()> {
     // It may quote the address.
     let said = String::from_utf8_lossy(&output.stderr).replace(&address.to_string(), "(address)");
     ensure!(

@@ -306,14 +306,16 @@ fn a_backend_comes_back(hosts: &Hosts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// To a backend of a newer Debian, as when an operator upgrades.
+/// There and back, between backends of different versions.
 fn an_account_moves(hosts: &Hosts) -> anyhow::Result<()> {
     let known = person(hosts, &hosts.fronts[0], ALICE).reads()?;
-    let [from, to] = &hosts.backends;
-    from.run_ok(&["doveauth", "accounts", "move", ALICE, to.name()])?;
-    assert_eq!(home(hosts, ALICE)?, [to.name()]);
-    for front in &hosts.fronts {
-        assert_eq!(person(hosts, front, ALICE).reads()?, known);
+    let [one, two] = &hosts.backends;
+    for (from, to) in [(one, two), (two, one)] {
+        from.run_ok(&["doveauth", "accounts", "move", ALICE, to.name()])?;
+        assert_eq!(home(hosts, ALICE)?, [to.name()]);
+        for front in &hosts.fronts {
+            assert_eq!(person(hosts, front, ALICE).reads()?, known);
+        }
     }
     Ok(())
 }
