@@ -399,6 +399,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_has_just_connected_may_ask_when_the_server_is_told_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("echo");
+        let (stop, server) = start(&path);
+        let mut new = UnixStream::connect(&path).await.unwrap();
+        // Accepted before this one, which is answered.
+        let client = Client::new(&path, Duration::from_secs(5));
+        assert!(client.lookup(b"k", b"").await.unwrap().is_some());
+        stop.send(true).unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        new.write_all(b"Lk\tbob\n").await.unwrap();
+        let mut answer = String::new();
+        new.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "Ok=bob\n");
+        server.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn rows_come_whole_or_not_at_all() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("echo");

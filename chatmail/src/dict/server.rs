@@ -5,10 +5,13 @@
 //! per batch. Idle connections may stay for ever and hold some four kilobytes.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
@@ -98,6 +101,9 @@ pub async fn serve<H: Handler>(
 /// How long to wait after a failed `accept`.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a connection that was just made may take to ask when the daemon is told to stop.
+const FIRST_QUESTION: Duration = Duration::from_secs(1);
+
 /// Answers are written when this many bytes of them are waiting.
 const FLUSH_AT: usize = 64 * 1024;
 
@@ -134,6 +140,8 @@ struct Connection<H> {
     session: Session,
     input: LineBuffer,
     output: Vec<u8>,
+    /// Whether anything has come.
+    was_asked: bool,
 }
 
 impl<H: Handler> Connection<H> {
@@ -145,6 +153,7 @@ impl<H: Handler> Connection<H> {
             session,
             input,
             output,
+            was_asked: false,
         }
     }
 
@@ -160,14 +169,40 @@ impl<H: Handler> Connection<H> {
                 return Ok(());
             }
         }
-        // What was asked before the stop is still answered.
-        loop {
-            match self.stream.try_read_buf(self.input.space()) {
-                Ok(read) if self.take(read).await? => {}
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
+        // Whoever has just connected is about to ask.
+        if !self.was_asked {
+            let first = self.stream.read_buf(self.input.space());
+            match tokio::time::timeout(FIRST_QUESTION, first).await {
+                Ok(read) => {
+                    if !self.take(read?).await? {
+                        return Ok(());
+                    }
+                }
+                Err(_) => return Ok(()),
             }
+        }
+        // What was asked before the stop is still answered.
+        while let Some(read) = self.read_now()? {
+            if !self.take(read).await? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the socket holds; `None` when that is nothing. The runtime may not have heard of it yet, and whoever sent
+    /// it would find the connection reset if it were closed over it.
+    fn read_now(&mut self) -> io::Result<Option<usize>> {
+        let mut piece = [0; 4096];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        match recv(self.stream.as_raw_fd(), &mut piece, flags) {
+            Ok(read) => {
+                let piece = piece.get(..read).unwrap_or_default();
+                self.input.space().extend_from_slice(piece);
+                Ok(Some(read))
+            }
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(errno) => Err(errno.into()),
         }
     }
 
@@ -180,6 +215,7 @@ impl<H: Handler> Connection<H> {
                 Err(Ended::WithinLine)
             };
         }
+        self.was_asked = true;
         let answered = self.answer_lines().await;
         if let Err(Ended::Malformed(malformed)) = &answered {
             Reply::Failed(&malformed.to_string()).write_to(&mut self.output);
