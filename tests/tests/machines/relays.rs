@@ -87,10 +87,17 @@ impl Relays {
             let journal = ["journalctl", "--no-pager", "--lines=300"].into_iter();
             let journal = journal.chain(names.split(' ').flat_map(|name| ["-t", name]));
             let said = machine.run_ok(&journal.collect::<Vec<_>>());
+            let units = ["postfix.service", "postfix@-.service", "dovecot.service"];
+            let status = ["systemctl", "status", "--no-pager", "--lines=20"].into_iter();
+            let status = machine.run(&status.chain(units).collect::<Vec<_>>());
             error = format!(
-                "{error}\n--- {}\n{}",
+                "{error}\n--- {}\n{}\n{}",
                 machine.name(),
-                said.unwrap_or_default()
+                said.unwrap_or_default(),
+                status.map_or_else(
+                    |error| error.to_string(),
+                    |status| String::from_utf8_lossy(&status.stdout).into_owned()
+                )
             );
         }
         anyhow::anyhow!(error)
